@@ -18,7 +18,17 @@ from esrbench.errors import UsageError
 from esrbench.records import Block, ImageScore, Quality
 from esrbench.reports.comparing import build_comparison
 from esrbench.reports.comparison_sources import Wanted
-from esrbench.reports.figures import Panel, ablation, cost, crops, panels_of, pareto, save
+from esrbench.reports.figures import (
+    Panel,
+    ablation,
+    cost,
+    crops,
+    notes_below,
+    panels_of,
+    pareto,
+    save,
+    save_tabular,
+)
 from esrbench.runs.store import Store
 
 
@@ -96,6 +106,55 @@ def test_what_ran_here_is_a_star_among_published_figures(make_run):
         if len(each.get_paths()[0].vertices) == 11  # of a star
     ]
     assert stars == [(0.433, 26.0)]
+
+
+def test_demonstration_weights_are_marked_as_in_tables(make_run, tmp_path):
+    records = [
+        make_run("rfdn", {"params": 4e5, "psnr_y": 32.2}, weights="demo"),
+        make_run("imdn", {"params": 7e5, "psnr_y": 32.1}),
+    ]
+    comparison = build_comparison(records, Wanted(columns=("params", "psnr_y")), default_registry())
+    figure = pareto(comparison, own=["rfdn"])
+    assert {text.get_text() for text in figure.axes[0].texts} == {"RFDN\u2021", "IMDN"}
+    said = "Demonstration weights of esrbench, not the authors'"
+    assert figure.get_supxlabel() == f"\u2021 {said}."
+    assert [note.text for note in notes_below(comparison)] == [f"{said}: RFDN (x4)."]
+    image = np.zeros((32, 48, 3), np.uint8)
+    panels = [Panel("HR", "", image), Panel("RFDN", "30.00/0.9000", image, "demo")]
+    box = Crop("image", 0, 0, 32, 48)
+    drawn = crops(panels, whole=None, box=box)
+    assert drawn.axes[1].get_xlabel() == "RFDN\u2021\n30.00/0.9000"
+    assert said in drawn.get_supxlabel()
+    save_tabular(panels, tmp_path / "a.tex", whole=None, box=box)
+    text = (tmp_path / "a.tex").read_text()
+    assert r"HR \end" in text
+    assert r"RFDN$^{\ddagger}$ \\ 30.00/0.9000" in text
+    assert rf"\par $^{{\ddagger}}$ {said}." in text
+
+
+def test_an_area_that_no_entry_has_is_refused(make_run):
+    record = make_run("rfdn", {"params": 4e5, "psnr_y": 32.2})
+    wanted = Wanted(columns=("params", "psnr_y", "peak_bytes"))
+    with pytest.raises(UsageError, match=r"no entry with Params and PSNR-Y has GPU Mem., the area"):
+        pareto(build_comparison([record], wanted, default_registry()))
+
+
+def test_notes_say_who_is_not_drawn_and_whose_scores_were_never_published(make_run):
+    records = [
+        make_run("aidn", {"params": 3.4e5, "psnr_y": 26.1}, data="urban100"),
+        make_run("imdn", {"params": 7e5}, data="urban100"),
+        make_run("bicubic", {"params": 0, "psnr_y": 23.1}, data="urban100", role="floor"),
+    ]
+    columns = ("params", "psnr_y")
+    wanted = Wanted(data=("urban100",), scales=(4,), columns=columns, published=True)
+    notes = [
+        note.text for note in notes_below(build_comparison(records, wanted, default_registry()))
+    ]
+    assert "No published scores on Urban100 are known, only runs here: AIDN (x4)." in notes
+    (left_out,) = [note for note in notes if note.startswith("Not drawn")]
+    assert "IMDN (PSNR-Y: not in this test)" in left_out
+    assert "Bicubic (Params is 0)" in left_out
+    assert "RFDN" not in left_out
 
 
 HOSTILE = (

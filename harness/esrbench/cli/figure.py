@@ -108,6 +108,7 @@ def figure_command(
         from esrbench.reports.comparing import build_comparison
         from esrbench.reports.comparison import with_columns
         from esrbench.reports.comparison_sources import Wanted
+        from esrbench.reports.table import DAGGERS
 
         if kind == "ablation" and len(entries) < 2:  # noqa: PLR2004 - a parent and a variant
             message = "an ablation needs the names of a parent and of its variants"
@@ -130,6 +131,8 @@ def figure_command(
             drawn = figures.ablation(comparison, columns=column, title=title)
         else:
             drawn = figures.pareto(comparison, own=own or (), columns=column, title=title)
+        for note in figures.notes_below(comparison):
+            messages().print(f"note: {f'{DAGGERS[note.mark]} {note.text}'.lstrip()}", markup=False)
     if drawn is not None:
         figures.save(drawn, output)
     if as_json:

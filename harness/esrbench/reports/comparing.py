@@ -96,7 +96,7 @@ def build_comparison(
     if not any(line.filled for line in lines):
         raise _empty(comparison)
     undefined = {name: [each for each in scales if each not in at] for name, at in defined.items()}
-    notes = tuple(notes_on(comparison, choice))
+    notes = tuple(notes_on(comparison, choice, printed))
     details = tuple(details_on(comparison, choice, undefined))
     return comparison.model_copy(update={"notes": notes, "details": details})
 

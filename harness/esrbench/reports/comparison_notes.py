@@ -16,22 +16,28 @@ from esrbench.reports.table import MISSING, Note
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from esrbench.entries.descriptor import PublishedFigure
     from esrbench.protocol import Protocol
     from esrbench.records import RunRecord
     from esrbench.reports.comparison import Column, Comparison, Line
-    from esrbench.reports.comparison_sources import Choice
+    from esrbench.reports.comparison_sources import Choice, PublishedKey
 
 
-def notes_on(comparison: Comparison, choice: Choice) -> Iterator[Note]:
+def notes_on(
+    comparison: Comparison, choice: Choice, printed: Mapping[PublishedKey, PublishedFigure]
+) -> Iterator[Note]:
     """What a table needs: its marks, its inputs and device, what failed or could mislead.
 
     Args:
         comparison: the table, without notes.
         choice: the runs behind it.
+        printed: published figures, if they are wanted.
     """
     if any(line.published and line.filled for line in comparison.lines):
         said = "Published figures of networks that were not run; conditions may differ."
         yield Note(said, "published")
+    if printed:
+        yield from _own_alone(comparison, printed)
     for source, said in WEIGHTS_NOTES.items():
         lines = [line for line in comparison.lines if line.weights == source]
         if lines:
@@ -83,6 +89,24 @@ def details_on(
 
 def _scales(scales: Sequence[int]) -> str:
     return ", ".join(f"x{scale}" for scale in scales)
+
+
+def _own_alone(
+    comparison: Comparison, printed: Mapping[PublishedKey, PublishedFigure]
+) -> Iterator[Note]:
+    """Networks of publications that stand by runs here, since none of their scores is known."""
+    scores = [column for column in comparison.columns if column.data]
+    lines = [
+        line
+        for line in comparison.lines
+        if line.citation
+        and line.weights
+        and scores
+        and not any((line.entry, c.metric, line.scale, c.data) in printed for c in scores)
+    ]
+    if lines:
+        titles = ", ".join(comparison.data.values())
+        yield Note(f"No published scores on {titles} are known, only runs here: {_named(lines)}.")
 
 
 def _named(lines: Sequence[Line]) -> str:

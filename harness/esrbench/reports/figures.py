@@ -18,12 +18,15 @@ import numpy as np
 from esrbench.data.codecs import write_png
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
+from esrbench.ranking.footnotes import WEIGHTS_NOTES
 from esrbench.records import Absent, Complexity, Quality, outermost
 from esrbench.reports.comparing import display_names
-from esrbench.reports.comparison import CellValue
+from esrbench.reports.comparison import MARKS, CellValue
+from esrbench.reports.formats import latex
 from esrbench.reports.formats.latex import latex_text
 from esrbench.reports.labels import name_points
 from esrbench.reports.page.charts import LOG_RATIO, Point, front
+from esrbench.reports.table import DAGGERS, Note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -84,11 +87,13 @@ class Panel:
         label: name of the entry, or HR.
         caption: its scores, or empty.
         pixels: uint8 (H, W, 3) RGB.
+        weights: source of the weights that made it; None of HR and of SR images without a network.
     """
 
     label: str
     caption: str
     pixels: npt.NDArray[np.uint8]
+    weights: str | None = None
 
 
 def pareto(
@@ -103,11 +108,15 @@ def pareto(
         title: above it.
 
     Raises:
-        UsageError: matplotlib is missing, or no entry has both metrics.
+        UsageError: matplotlib is missing, no entry has both metrics, or none of those that have
+            them has the third.
     """
     x, y, *rest = (METRICS[column.metric] for column in comparison.columns)
     area = rest[0] if rest else None
     points = _points(comparison, x, y, area)
+    if area is not None and all(point.area is None for point in points):
+        message = f"no entry with {x.label} and {y.label} has {area.label}, the area"
+        raise UsageError(message, advice="Choose another metric as area, or none.")
     best = front(points, x_higher=x.better == "higher", y_higher=y.better == "higher")
     with _styled(WIDTHS[columns], HEIGHTS[columns]) as figure:
         axes = _axes(figure, points, x, y)
@@ -116,19 +125,15 @@ def pareto(
             axes.plot(*zip(*line, strict=True), "--", color=GREY, lw=0.8, zorder=1)
         runs = any(line.published for line in comparison.lines) and not own
         starred = {
-            each.display_name
-            for each in comparison.lines
+            number
+            for number, each in enumerate(comparison.lines)
             if each.entry in own or (runs and not each.published and each.role != "floor")
         }
         _draw(axes, points, best, starred)
         if title:
             axes.set_title(title)
-        if area is not None and any(point.area is not None for point in points):
-            note = f"area: {area.label}"
-            axes.text(
-                0.98, 0.02, note, transform=axes.transAxes, ha="right", va="bottom", color="0.35"
-            )
-        name_points(figure, axes, {point: _short(point.name) for point in points}, line)
+        _key(figure, _weights(comparison, points), [f"Area: {area.label}"] if area else [])
+        name_points(figure, axes, {point: point.name for point in points}, line)
         return figure
 
 
@@ -158,15 +163,16 @@ def ablation(comparison: Comparison, *, columns: int = 1, title: str = "") -> Fi
         for point in variants:
             ends = {"xy": (point.x, point.y), "xytext": (parent.x, parent.y)}
             axes.annotate("", **ends, arrowprops=arrow, zorder=2)
-        _draw(axes, [parent, *variants], [parent, *variants], {parent.name})
+        _draw(axes, [parent, *variants], [parent, *variants], {parent.entry})
         if title:
             axes.set_title(title)
-        labels = {parent: _short(parent.name)}
+        _key(figure, _weights(comparison, [parent, *variants]))
+        labels = {parent: parent.name}
         ends_of_arrows = []
         for point in variants:
             # Adding 0.0 leaves no minus before a zero.
             change = f"{round(point.y - parent.y, y.digits) + 0.0:+.{y.digits}f} {y.unit}".rstrip()
-            labels[point] = f"{_short(point.name)}\n{change}"
+            labels[point] = f"{point.name}\n{change}"
             ends_of_arrows += [(parent.x, parent.y), (point.x, point.y)]
         name_points(figure, axes, labels, ends_of_arrows)
         return figure
@@ -268,6 +274,7 @@ def crops(panels: Sequence[Panel], *, whole: Panel | None, box: Crop, columns: i
         inner = grid[1].subgridspec(2, across)
         for number, panel in enumerate(panels):
             _picture(figure.add_subplot(inner[number // across, number % across]), panel)
+        _key(figure, [panel.weights for panel in panels])
         return figure
 
 
@@ -310,7 +317,9 @@ def panels_of(
     """
     import cv2
 
-    places = [("HR", "", store.crops_of(data_digest) / "HR")]
+    places: list[tuple[str, str, Path, str | None]] = [
+        ("HR", "", store.crops_of(data_digest) / "HR", None)
+    ]
     for record in records:
         scores = record.quality.images if isinstance(record.quality, Quality) else ()
         found = next((score for score in scores if score.image == crop.image), None)
@@ -318,12 +327,13 @@ def panels_of(
         if found is not None and found.psnr_rgb is not None:
             caption = f"{found.psnr_rgb:.2f}/{found.ssim_y:.4f}"
         label = names.get(record.entry.name, record.entry.name)
-        places.append((label, caption, store.crops_of(record.fingerprint)))
+        source = record.entry.weights.source
+        places.append((label, caption, store.crops_of(record.fingerprint), source))
     panels = []
-    for label, caption, folder in places:
+    for label, caption, folder, weights in places:
         pixels = cv2.imread(str(folder / crop.filename), cv2.IMREAD_COLOR_RGB)
         if pixels is not None:
-            panels.append(Panel(label, caption, np.asarray(pixels, np.uint8)))
+            panels.append(Panel(label, caption, np.asarray(pixels, np.uint8), weights))
     return panels
 
 
@@ -390,8 +400,9 @@ def save_tabular(
 
     def picture(name: str, panel: Panel, share: float, at: str = "t") -> str:
         write_png(folder / f"{name}.png", panel.pixels)
-        told = [_short(panel.label), *([panel.caption] if panel.caption else [])]
-        lines = "".join(rf" \\ {latex_text(each)}" for each in told)
+        mark = latex.MARKUP.marks[MARKS.get(panel.weights, "")]
+        told = [latex_text(_short(panel.label)) + mark, latex_text(panel.caption)]
+        lines = "".join(rf" \\ {each}" for each in told if each)
         file = rf"\includegraphics[width={share:.3f}\linewidth]{{{folder.name}/{name}.png}}"
         return rf"\begin{{tabular}}[{at}]{{@{{}}c@{{}}}} {file}{lines} \end{{tabular}}"
 
@@ -412,6 +423,9 @@ def save_tabular(
             lines.append(picture("whole", Panel(whole.label, "", boxed), share, "c") + "%")
             lines.append(r"\hspace{0.01\linewidth}%" if beside else r"\\[1ex]")
         lines += [rf"\begin{{tabular}}[c]{{@{{}}{spread}@{{}}}}", grid, r"\end{tabular}"]
+        for note in _weights_notes([panel.weights for panel in panels]):
+            mark = latex.MARKUP.marks[note.mark]
+            lines.append(rf"\par {mark} {latex_text(note.text)}")
         path.write_text("\n".join([*lines, r"\endgroup"]) + "\n")
     except OSError as error:
         message = f"{path}: cannot be written: {error.strerror or error}"
@@ -460,7 +474,7 @@ def _points(comparison: Comparison, x: Metric, y: Metric, area: Metric | None) -
         points.append(
             Point(
                 number,
-                line.display_name,
+                _short(line.display_name) + DAGGERS[MARKS.get(line.weights, "")],
                 across.value / x.divisor,
                 up.value / y.divisor,
                 size.value / area.divisor if area and isinstance(size, CellValue) else None,
@@ -495,14 +509,14 @@ def _axes(figure: Figure, points: Sequence[Point], x: Metric, y: Metric) -> Any:
     return axes
 
 
-def _draw(axes: Any, points: Sequence[Point], best: Sequence[Point], own: Container[str]) -> None:
-    """Markers and intervals; what is not on the front is pale."""
+def _draw(axes: Any, points: Sequence[Point], best: Sequence[Point], own: Container[int]) -> None:
+    """Markers and intervals; what is not on the front is pale, and own entries are stars."""
     largest = max((p.area for p in points if p.area is not None), default=0.0)
     for point in points:
         size = 60.0
         if point.area is not None and largest:
             size = max(LEAST_AREA, MOST_AREA * point.area / largest)
-        mine = point.name in own
+        mine = point.entry in own
         axes.scatter(
             [point.x],
             [point.y],
@@ -519,6 +533,43 @@ def _draw(axes: Any, points: Sequence[Point], best: Sequence[Point], own: Contai
                 across = at == "x"
                 draw = axes.hlines if across else axes.vlines
                 draw(point.y if across else point.x, *interval, color="black", lw=0.7, zorder=2)
+
+
+def notes_below(comparison: Comparison) -> list[Note]:
+    """What the caption of a chart should say: the notes of the table, and who is not drawn.
+
+    Args:
+        comparison: as the chart takes it: the metrics across and up come first.
+    """
+    across, up = (METRICS[column.metric] for column in comparison.columns[:2])
+    drawn = {point.entry for point in _points(comparison, across, up, None)}
+    left_out = []
+    for number, line in enumerate(comparison.lines):
+        cells = zip((across, up), line.cells, strict=False)
+        absent = {metric: cell for metric, cell in cells if isinstance(cell, Absent)}
+        if number in drawn or any(cell.kind == "failed" for cell in absent.values()):
+            continue  # the notes of the table say what failed
+        reasons = [f"{metric.label}: {cell.reason}" for metric, cell in absent.items()]
+        told = "; ".join(reasons) or f"{across.label} is 0"
+        left_out.append(f"{line.display_name} ({told})")
+    notes = [note for note in comparison.notes if note.mark != "published"]
+    return [*notes, *([Note(f"Not drawn: {', '.join(left_out)}.")] if left_out else [])]
+
+
+def _weights(comparison: Comparison, points: Sequence[Point]) -> list[str | None]:
+    return [comparison.lines[point.entry].weights for point in points]
+
+
+def _weights_notes(sources: Sequence[str | None]) -> list[Note]:
+    """What a reader must know of weights, by the marks behind names."""
+    return [Note(f"{said}.", each) for each, said in WEIGHTS_NOTES.items() if each in sources]
+
+
+def _key(figure: Figure, weights: Sequence[str | None], told: Sequence[str] = ()) -> None:
+    """Below the figure: what is told, and what the marks behind names mean."""
+    lines = [*told, *(f"{DAGGERS[n.mark]} {n.text}" for n in _weights_notes(weights))]
+    if lines:
+        figure.supxlabel("\n".join(lines), fontsize=6, color="0.35")
 
 
 def _ends(cell: CellValue, metric: Metric) -> tuple[float, float] | None:
@@ -559,7 +610,8 @@ def _picture(axes: Any, panel: Panel) -> None:
     axes.imshow(panel.pixels, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
-    caption = f"{panel.label}\n{panel.caption}" if panel.caption else panel.label
+    label = _short(panel.label) + DAGGERS[MARKS.get(panel.weights, "")]
+    caption = f"{label}\n{panel.caption}" if panel.caption else label
     axes.set_xlabel(caption, fontsize=7, labelpad=2)
 
 

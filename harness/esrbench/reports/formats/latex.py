@@ -43,6 +43,8 @@ _LETTERS: Final = {
     "±": r"$\pm$",
     "µ": r"$\mu$",
     "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
+    "§": r"\S{}",
     "•": r"$\bullet$",
     "→": r"$\rightarrow$",
 }
