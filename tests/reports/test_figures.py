@@ -96,6 +96,32 @@ def test_no_label_lies_on_a_marker_or_on_another(published):
     assert not any(box.contains(*marker) for box in boxes for marker in markers)
 
 
+def test_labels_stand_beside_large_markers_and_numbers_are_many_enough(make_run):
+    records = [
+        make_run(name, {"params": params, "psnr_y": 28 + params / 1e6, "macs_ntire2022": macs})
+        for name, params, macs in (
+            ("rfdn", 4.3e5, 27e9),
+            ("imdn", 7.1e5, 46e9),
+            ("aidn", 2e5, 15e9),
+        )
+    ]
+    wanted = Wanted(columns=("macs_ntire2022", "psnr_y", "params"))
+    figure = pareto(build_comparison(records, wanted, default_registry()))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    low, high = axes.get_xlim()
+    assert sum(low <= tick <= high for tick in axes.get_xticks()) >= 3
+    drawn = [each for each in axes.collections if each.get_sizes().size and each.get_sizes()[0]]
+    assert len(drawn) == 3
+    for text in axes.texts:
+        box = text.get_window_extent()
+        for marker in drawn:
+            ((x, y),) = axes.transData.transform(marker.get_offsets())
+            near = np.clip(x, box.x0, box.x1), np.clip(y, box.y0, box.y1)
+            radius = np.sqrt(marker.get_sizes()[0]) / 2 * figure.dpi / 72
+            assert np.hypot(near[0] - x, near[1] - y) >= radius
+
+
 def test_what_ran_here_is_a_star_among_published_figures(make_run):
     record = make_run("rfdn", {"params": 433_448, "psnr_y": 26.0}, data="urban100")
     wanted = Wanted(data=("urban100",), scales=(4,), columns=("params", "psnr_y"), published=True)
@@ -315,7 +341,7 @@ def test_panels_are_the_kept_pixels(stored):
     assert (hr.label, imdn.label, rfdn.label) == ("HR", "IMDN", "rfdn")
     assert (rfdn.pixels == hr.pixels).all()
     assert (imdn.pixels == hr.pixels // 2).all()
-    assert rfdn.caption == "28.00/0.8000"
+    assert (hr.caption, rfdn.caption) == ("PSNR-Y/SSIM-Y", "29.00/0.8000")
 
 
 def test_the_command_writes_the_figure_and_says_which_crop_and_why(stored, tmp_path):
@@ -336,7 +362,7 @@ def test_crops_as_latex_are_lossless_pictures_with_captions_as_text(stored, tmp_
     assert done.exit_code == 0
     text = target.read_text()
     assert text.index("HR") < text.index("RFDN") < text.index("IMDN")
-    assert r"crops/1.png} \\ RFDN \\ 28.00/0.8000" in text
+    assert r"crops/1.png} \\ RFDN \\ 29.00/0.8000" in text
     pairs = open_dataset("demo", 4)
     at = next(i for i, pair in enumerate(pairs.pairs) if pair.name == places[0].image)
     assert (read_rgb(tmp_path / "crops" / "1.png") == places[0].cut(pairs.read_hr(at))).all()

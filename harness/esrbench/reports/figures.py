@@ -25,7 +25,7 @@ from esrbench.reports.comparison import MARKS, CellValue
 from esrbench.reports.formats import latex
 from esrbench.reports.formats.latex import latex_text
 from esrbench.reports.labels import name_points
-from esrbench.reports.page.charts import LOG_RATIO, Point, front
+from esrbench.reports.page.charts import FEWEST_TICKS, LOG_RATIO, Point, front
 from esrbench.reports.table import DAGGERS, Note
 
 if TYPE_CHECKING:
@@ -129,11 +129,11 @@ def pareto(
             for number, each in enumerate(comparison.lines)
             if each.entry in own or (runs and not each.published and each.role != "floor")
         }
-        _draw(axes, points, best, starred)
+        radii = _draw(axes, points, best, starred)
         if title:
             axes.set_title(title)
         _key(figure, _weights(comparison, points), [f"Area: {area.label}"] if area else [])
-        name_points(figure, axes, {point: point.name for point in points}, line)
+        name_points(figure, axes, {point: point.name for point in points}, line, radii)
         return figure
 
 
@@ -163,7 +163,7 @@ def ablation(comparison: Comparison, *, columns: int = 1, title: str = "") -> Fi
         for point in variants:
             ends = {"xy": (point.x, point.y), "xytext": (parent.x, parent.y)}
             axes.annotate("", **ends, arrowprops=arrow, zorder=2)
-        _draw(axes, [parent, *variants], [parent, *variants], {parent.entry})
+        radii = _draw(axes, [parent, *variants], [parent, *variants], {parent.entry})
         if title:
             axes.set_title(title)
         _key(figure, _weights(comparison, [parent, *variants]))
@@ -174,7 +174,7 @@ def ablation(comparison: Comparison, *, columns: int = 1, title: str = "") -> Fi
             change = f"{round(point.y - parent.y, y.digits) + 0.0:+.{y.digits}f} {y.unit}".rstrip()
             labels[point] = f"{point.name}\n{change}"
             ends_of_arrows += [(parent.x, parent.y), (point.x, point.y)]
-        name_points(figure, axes, labels, ends_of_arrows)
+        name_points(figure, axes, labels, ends_of_arrows, radii)
         return figure
 
 
@@ -265,12 +265,17 @@ def crops(panels: Sequence[Panel], *, whole: Panel | None, box: Crop, columns: i
     cell = width * (1 - share) / across
     height = 2 * (cell * box.height / box.width + 0.3)
     with _styled(width, height) as figure:
+        from matplotlib.patches import Rectangle
+
         grid = figure.add_gridspec(1, 2, width_ratios=(max(share, 1e-3), 1 - share))
         if whole is not None:
             axes = figure.add_subplot(grid[0])
             _picture(axes, whole)
             corner, size = (box.left, box.top), (box.width, box.height)
-            axes.add_patch(_rectangle(corner, *size))
+            for colour, line_width in (("white", 2.4), (ORANGE, 1.2)):  # to be seen in grey
+                axes.add_patch(
+                    Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=line_width)
+                )
         inner = grid[1].subgridspec(2, across)
         for number, panel in enumerate(panels):
             _picture(figure.add_subplot(inner[number // across, number % across]), panel)
@@ -308,6 +313,8 @@ def panels_of(
 ) -> list[Panel]:
     """HR and every entry that kept a crop, with the scores of the whole image.
 
+    The caption of HR says which scores they are.
+
     Args:
         records: of one data set.
         store: which holds the crops.
@@ -318,14 +325,15 @@ def panels_of(
     import cv2
 
     places: list[tuple[str, str, Path, str | None]] = [
-        ("HR", "", store.crops_of(data_digest) / "HR", None)
+        ("HR", "PSNR-Y/SSIM-Y", store.crops_of(data_digest) / "HR", None)
     ]
     for record in records:
         scores = record.quality.images if isinstance(record.quality, Quality) else ()
         found = next((score for score in scores if score.image == crop.image), None)
         caption = ""
-        if found is not None and found.psnr_rgb is not None:
-            caption = f"{found.psnr_rgb:.2f}/{found.ssim_y:.4f}"
+        if found is not None:
+            psnr = "\N{INFINITY}" if found.psnr_y is None else f"{found.psnr_y:.2f}"
+            caption = f"{psnr}/{found.ssim_y:.4f}"
         label = names.get(record.entry.name, record.entry.name)
         source = record.entry.weights.source
         places.append((label, caption, store.crops_of(record.fingerprint), source))
@@ -433,13 +441,14 @@ def save_tabular(
 
 
 def _boxed(pixels: npt.NDArray[np.uint8], box: Crop) -> npt.NDArray[np.uint8]:
-    """An image with the crop's outline, as wide as 1/200 of the image."""
+    """An image with the crop's outline, as wide as 1/200 of the image, between white ones."""
     import cv2
 
     red, green, blue = (int(ORANGE[at : at + 2], 16) for at in (1, 3, 5))
     ends = (box.left, box.top), (box.left + box.width - 1, box.top + box.height - 1)
     thick = max(2, pixels.shape[1] // 200)
-    return np.asarray(cv2.rectangle(pixels.copy(), *ends, (red, green, blue), thick), np.uint8)
+    boxed = cv2.rectangle(pixels.copy(), *ends, (255, 255, 255), 2 * thick)
+    return np.asarray(cv2.rectangle(boxed, *ends, (red, green, blue), thick), np.uint8)
 
 
 @contextmanager
@@ -509,18 +518,27 @@ def _axes(figure: Figure, points: Sequence[Point], x: Metric, y: Metric) -> Any:
     return axes
 
 
-def _draw(axes: Any, points: Sequence[Point], best: Sequence[Point], own: Container[int]) -> None:
-    """Markers and intervals; what is not on the front is pale, and own entries are stars."""
+def _draw(
+    axes: Any, points: Sequence[Point], best: Sequence[Point], own: Container[int]
+) -> dict[Point, float]:
+    """Markers and intervals; what is not on the front is pale, and own entries are stars.
+
+    Returns:
+        Radius of each point's marker, in typographic points.
+    """
+    radii = {}
     largest = max((p.area for p in points if p.area is not None), default=0.0)
     for point in points:
         size = 60.0
         if point.area is not None and largest:
             size = max(LEAST_AREA, MOST_AREA * point.area / largest)
         mine = point.entry in own
+        size = max(size, 90.0) if mine else size
+        radii[point] = math.sqrt(size) / 2
         axes.scatter(
             [point.x],
             [point.y],
-            s=max(size, 90.0) if mine else size,
+            s=size,
             marker="*" if mine else "o",
             color=ORANGE if mine else BLUE,
             alpha=1.0 if mine or point in best else 0.35,
@@ -533,6 +551,7 @@ def _draw(axes: Any, points: Sequence[Point], best: Sequence[Point], own: Contai
                 across = at == "x"
                 draw = axes.hlines if across else axes.vlines
                 draw(point.y if across else point.x, *interval, color="black", lw=0.7, zorder=2)
+    return radii
 
 
 def notes_below(comparison: Comparison) -> list[Note]:
@@ -584,18 +603,28 @@ def _ends(cell: CellValue, metric: Metric) -> tuple[float, float] | None:
 def _round_ticks(axes: Any) -> None:
     """Plain numbers that do not touch.
 
-    On logarithmic axes 1, 2 and 5 in each decade, or 1 where there are many.
+    On logarithmic axes powers of ten, and multiples of them where these are few.
     """
     from matplotlib import ticker
 
     for each, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
         if scale == "log":
             low, high = each.get_view_interval()
-            each.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))
+            each.set_major_locator(ticker.LogLocator(subs=_multiples(low, high)))
             each.set_major_formatter(ticker.FormatStrFormatter("%g"))
             each.set_minor_formatter(ticker.NullFormatter())
         elif each is axes.xaxis:  # room for numbers such as 0.01225
             each.set_major_locator(ticker.MaxNLocator(int(1.3 * axes.figure.get_figwidth())))
+
+
+def _multiples(low: float, high: float) -> tuple[float, ...]:
+    """Of powers of ten, to stand at a logarithmic axis between two values: at least three there."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
+        shown = [f * 10.0**power for power in powers for f in factors]
+        if sum(low <= tick <= high for tick in shown) >= FEWEST_TICKS:
+            break
+    return factors
 
 
 def _short(name: str) -> str:
@@ -613,9 +642,3 @@ def _picture(axes: Any, panel: Panel) -> None:
     label = _short(panel.label) + DAGGERS[MARKS.get(panel.weights, "")]
     caption = f"{label}\n{panel.caption}" if panel.caption else label
     axes.set_xlabel(caption, fontsize=7, labelpad=2)
-
-
-def _rectangle(corner: tuple[int, int], width: int, height: int) -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle(corner, width, height, fill=False, edgecolor=ORANGE, linewidth=1.2)

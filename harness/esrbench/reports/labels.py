@@ -19,32 +19,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LabelPlace:
-    """Where a label may stand: a direction from its marker, and points from the marker's middle."""
+    """Where a label may stand: a direction from its marker, and points from the marker's edge."""
 
     distance: float
     right: float
     up: float
 
-    def box(self, marker: Sequence[float], size: Sequence[float], unit: float) -> Any:
-        """What a label of a size takes there, all in pixels, with ``unit`` pixels a point."""
+    def offset(self, radius: float) -> tuple[float, float]:
+        """Points right and up from the middle of a marker of a radius in points."""
+        distance = radius + self.distance
+        return self.right * distance, self.up * distance
+
+    def box(
+        self, marker: Sequence[float], radius: float, size: Sequence[float], unit: float
+    ) -> Any:
+        """What a label of a size takes there, in pixels but for the radius in points.
+
+        ``unit`` is pixels a point.
+        """
         from matplotlib.transforms import Bbox
 
+        directions, offsets = (self.right, self.up), self.offset(radius)
         corner = [
-            middle + direction * self.distance * unit + (round(direction) - 1) / 2 * length
-            for middle, direction, length in zip(marker, (self.right, self.up), size, strict=True)
+            middle + offset * unit + (round(direction) - 1) / 2 * length
+            for middle, offset, direction, length in zip(
+                marker, offsets, directions, size, strict=True
+            )
         ]
         return Bbox.from_bounds(*corner, *size)
 
 
-NEAR: Final = (6.0, 14.0, 24.0)
+NEAR: Final = (2.0, 10.0, 20.0)
 DIRECTIONS: Final = (
     *((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)),
     *((right, up) for right in (0.7, -0.7) for up in (-0.7, 0.7)),
 )
 PLACES: Final = [LabelPlace(distance, *each) for distance in NEAR for each in DIRECTIONS]
 """Of labels, the preferred first."""
-MARKER_RADIUS: Final = 5.0
-"""Points around the middle of a marker that no label should cover."""
+AROUND_MARKER: Final = 1.0
+"""Points around a marker that no label should cover."""
 
 
 def name_points(
@@ -52,6 +65,7 @@ def name_points(
     axes: Any,
     labels: Mapping[Point, str],
     lines: Sequence[tuple[float, float]],
+    radii: Mapping[Point, float],
 ) -> None:
     """Labels beside their points where nothing else is in the way, tied to them if not close.
 
@@ -60,6 +74,7 @@ def name_points(
         axes: with the points drawn.
         labels: of each point.
         lines: ends of the Pareto front or of arrows, which labels keep off.
+        radii: of the points' markers, in points.
     """
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
@@ -75,11 +90,12 @@ def name_points(
         label.remove()
         marker = markers[point]
         others = np.array([place for each, place in markers.items() if each is not point])
-        boxes = [place.box(marker, size, unit) for place in PLACES]
+        around = [radii[each] + AROUND_MARKER for each in markers if each is not point]
+        boxes = [place.box(marker, radii[point], size, unit) for place in PLACES]
         best, box = min(
             zip(PLACES, boxes, strict=True),
             key=lambda each: (
-                _in_the_way(each[1], marker, others, crossed, unit)
+                _in_the_way(each[1], marker, others, np.array(around) * unit, crossed, unit=unit)
                 + 10.0 * sum(each[1].overlaps(other) for other in taken)
                 + 20.0 * _sticks_out(each[1], inside)
                 + 0.02 * each[0].distance
@@ -89,7 +105,7 @@ def name_points(
         tie = {"arrowstyle": "-", "color": "0.5", "lw": 0.4, "shrinkB": 3}
         axes.annotate(
             labels[point],
-            xytext=(best.right * best.distance, best.up * best.distance),
+            xytext=best.offset(radii[point]),
             ha={1: "left", 0: "center", -1: "right"}[round(best.right)],
             va={1: "bottom", 0: "center", -1: "top"}[round(best.up)],
             zorder=5,
@@ -108,7 +124,9 @@ def _in_the_way(
     box: Any,
     marker: npt.NDArray[np.float64],
     others: npt.NDArray[np.float64],
+    around: npt.NDArray[np.float64],
     crossed: npt.NDArray[np.float64],
+    *,
     unit: float,
 ) -> float:
     """How bad a place of a label is: on markers, nearer to others, on the front.
@@ -117,13 +135,14 @@ def _in_the_way(
         box: of the label, in pixels as all others.
         marker: (2,) that it belongs to.
         others: (N, 2), further markers.
+        around: (N,), how near to each of them no label should be.
         crossed: (N, 2), places along the front.
         unit: pixels a point.
     """
     own = float(_gaps(box, marker[None])[0])
     gaps = _gaps(box, others)
     return float(
-        10.0 * ((gaps < MARKER_RADIUS * unit).sum() + (own < MARKER_RADIUS * unit))
+        10.0 * (gaps < around).sum()
         + (gaps < own).sum()
         + 2.0 * (_gaps(box, crossed) < 2 * unit).any()
     )

@@ -68,7 +68,7 @@ ENTRIES = (
     ),
     _aidn(
         name="aidn-challenge",
-        display_name="AIDN",
+        display_name="ARFDN",
         summary="ARFDN, AIDN's four-block entry in NTIRE 2022 (team 14, HiImageTeam)",
         options={"blocks": 4},
         published=ntire2022(29.00, (47.75, 0.242, 14.51, 151.36, 861.84, 100)),
