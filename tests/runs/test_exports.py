@@ -181,11 +181,32 @@ def test_images_and_integers_come_together(precision, folders, ends, said):
     assert quantised(ONNX, None, 4) == (ONNX, None)
 
 
-@pytest.mark.parametrize("backend", ["torch", "torch-compile", "openvino"])
-def test_a_backend_without_integers_is_answered_with_one_that_has_them(backend):
-    with pytest.raises(UsageError, match="not int8") as caught:
-        require_backend(ONNX.by(backend).in_precision("int8"))
-    assert "--backend onnxruntime" in caught.value.advice
+@pytest.mark.parametrize(
+    ("backend", "precision", "others"),
+    [
+        ("torch", "int8", "onnxruntime or openvino"),
+        ("torch-compile", "int8", "onnxruntime or openvino"),
+        ("openvino", "int8-w16", "onnxruntime"),
+    ],
+)
+def test_a_backend_without_integers_is_answered_with_those_that_have_them(
+    backend, precision, others
+):
+    with pytest.raises(UsageError, match=f"not {precision}") as caught:
+        require_backend(ONNX.by(backend).in_precision(precision))
+    assert caught.value.advice == f"Leave that out, or use --backend {others}."
+
+
+def test_a_quantiser_is_needed_where_a_graph_is_quantised_alone(monkeypatch, calibration):
+    monkeypatch.setattr(
+        "esrbench.backends.find_spec", lambda name: None if name == "nncf" else name
+    )
+    openvino = ONNX.by("openvino")
+    require_backend(openvino)
+    int8, _ = quantised(openvino.in_precision("int8"), calibration, 4)
+    with pytest.raises(UsageError, match="openvino needs nncf") as caught:
+        require_backend(int8)
+    assert caught.value.advice == "Install them: pip install 'esrbench[openvino]'."
 
 
 def test_integers_without_images_are_refused_from_python_too(monkeypatch):
@@ -430,30 +451,40 @@ def test_a_run_gives_torch_s_pixels_with_the_options_asked_and_hides_no_work(
         assert found.options[option] == value
 
 
+QUANTISED = {
+    "onnxruntime": ("different", "QuantizeLinear", "Conv"),
+    "openvino": ("equal PSNR", "FakeQuantize", "Convolution"),
+}
+"""Step of equality, and names of operators: OpenVINO is quantised with accuracy control."""
+
+
 @pytest.mark.slow
 def test_a_network_is_quantised_behind_the_sandbox_in_a_class_of_its_own(
-    submitted, pair_folder, calibration, tmp_path
+    submitted, backend, pair_folder, calibration, tmp_path
 ):
-    for name in needs["onnxruntime"]:
-        pytest.importorskip(name, reason="onnxruntime is an extra, and not installed here")
+    if backend == "openvino":
+        pytest.importorskip("nncf", reason="nncf is an extra, and not installed here")
+    step, integers, convolution = QUANTISED[backend]
     pairs = open_dataset(str(pair_folder), 4)
     launcher = open_launcher()
-    protocol, images = quantised(ONNX.in_precision("int8"), calibration, 4)
+    by_backend = ONNX.by(backend).in_precision("int8")
+    protocol, images = quantised(by_backend, calibration, 4)
     entry = export(submitted("Net"), protocol, launcher, calibration=images)
     suite = Suite((entry,), ((pairs, pairs.identity()),), protocol, launcher)
     (record,) = run_suite(suite, Store(tmp_path / "results"))
     assert record.status == "ok", record.cause
-    assert record.class_label() == "int8, onnxruntime"
+    assert record.class_label() == f"int8, {backend}"
     assert record.protocol.forward.quantisation == images.quantisation()
-    assert record.deployment.equality.step == "different"
+    assert record.deployment.equality.step == step
     assert record.measured("psnr_difference") is not None
     graph = record.deployment.graph
-    assert graph.operators["QuantizeLinear"] > 0
+    assert graph.operators[integers] > 0
     assert graph.float_products == {}
     assert graph.parameters >= 3 * 9 * 48 + 48  # as before it was quantised
     # Both ends of a network of one convolution are all of it.
-    ends, _ = quantised(ONNX.in_precision("int8"), calibration, 4, fp32_ends=True)
+    ends, _ = quantised(by_backend, calibration, 4, fp32_ends=True)
     with pytest.raises(
-        WorkerError, match="quantises none of its convolutions and matrix products: Conv"
+        WorkerError,
+        match=rf"quantises none of its convolutions and matrix products: {convolution}\n",
     ):
         export(submitted("Net"), ends, launcher, calibration=images)

@@ -93,7 +93,8 @@ class Backend:
         channels_last: it can keep weights and input channels-last.
         since: oldest version of torch that has it.
         packages: modules that it needs beside torch.
-        extra: of esrbench that installs them.
+        quantisers: modules that ``quantise`` needs beside these.
+        extra: of esrbench that installs both.
         files: of the graph that it runs in place of the network's code, by name in their folder;
             none where it runs that code.
         processes: building or running it starts a compiler.
@@ -107,6 +108,7 @@ class Backend:
     channels_last = False
     since: tuple[int, int] = (1, 13)
     packages: tuple[str, ...] = ()
+    quantisers: tuple[str, ...] = ()
     extra = ""
     files: tuple[str, ...] = ()
     processes = False
@@ -137,7 +139,7 @@ class Backend:
             fp32_ends: leave the first and the last convolution in float32.
 
         Raises:
-            MeasurementError: nothing of the network can be quantised, or the library fails at it.
+            MeasurementError: as of ``quantising`` and ``require_integers``.
         """
         raise NotImplementedError
 
@@ -153,17 +155,22 @@ class Backend:
         """
         raise NotImplementedError
 
-    def missing(self, torch: str) -> tuple[str, str] | None:
+    def needs(self, precision: str) -> tuple[str, ...]:
+        """Modules beside torch by which a graph of a precision is built."""
+        return self.packages + (self.quantisers if precision.startswith("int") else ())
+
+    def missing(self, torch: str, *, precision: str = "fp32") -> tuple[str, str] | None:
         """What of an environment it cannot do without, in words, and what to do; None for nothing.
 
         Args:
             torch: version there; packages are looked for in this environment.
+            precision: of a graph that is built there; one that was built needs no quantiser.
         """
         if tuple(map(int, re.findall(r"\d+", torch)[:2])) < self.since:
             oldest = ".".join(map(str, self.since))
             needs = f"{self.name} needs torch {oldest} or newer, not {torch}"
             return needs, "Measure by another backend, or with a newer torch."
-        absent = [name for name in self.packages if find_spec(name) is None]
+        absent = [name for name in self.needs(precision) if find_spec(name) is None]
         if not absent:
             return None
         install = f"Install them: pip install 'esrbench[{self.extra}]'."
@@ -220,6 +227,45 @@ def require_set(name: str, asked: Mapping[str, str], found: Mapping[str, str]) -
         raise MeasurementError(
             f"{name} did not apply all settings: {'; '.join(wrong)}",
             advice="Unset variables of the environment that configure it.",
+        )
+
+
+@contextmanager
+def quantising(title: str) -> Iterator[None]:
+    """Say in one line at what a library failed that quantises a graph.
+
+    Args:
+        title: of the backend.
+
+    Raises:
+        MeasurementError: in place of whatever was raised.
+    """
+    try:
+        yield
+    except Exception as error:
+        first = next(filter(None, map(str.strip, str(error).splitlines())), "")
+        raise MeasurementError(
+            f"{title} cannot quantise it: {type(error).__name__}: {first}",
+            advice="Measure it in fp32.",
+        ) from error
+
+
+def require_integers(title: str, floats: Mapping[str, int], products: Mapping[str, int]) -> None:
+    """Refuse a graph of which nothing was quantised.
+
+    Args:
+        title: of the backend.
+        floats: convolutions and matrix products in floating type, by name of the operator.
+        products: all of them, likewise.
+
+    Raises:
+        MeasurementError: all are in floating type.
+    """
+    if floats == products:
+        listed = ", ".join(floats) or "it has none"
+        raise MeasurementError(
+            f"{title} quantises none of its convolutions and matrix products: {listed}",
+            advice="Measure it in fp32.",
         )
 
 

@@ -6,7 +6,16 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Sequence
 
-from esrbench.backends import Backend, Held, Opened, naming_operators, require_set, traced
+from esrbench.backends import (
+    Backend,
+    Held,
+    Opened,
+    naming_operators,
+    quantising,
+    require_integers,
+    require_set,
+    traced,
+)
 from esrbench.errors import MeasurementError
 
 if TYPE_CHECKING:
@@ -55,7 +64,7 @@ class OnnxRuntime(Backend):
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
         path = str(folder / GRAPH)
-        try:
+        with quantising(self.title):
             # Symbolic shapes fail at some enlargements, and the graph has shapes from torch.
             quant_pre_process(path, path, skip_symbolic_shape=True)
             nodes = onnx.load(path).graph.node
@@ -72,12 +81,6 @@ class OnnxRuntime(Backend):
                 weight_type=QuantType.QInt8,
                 nodes_to_exclude=floats,
             )
-        except Exception as error:
-            first = next(filter(None, map(str.strip, str(error).splitlines())), "")
-            raise MeasurementError(
-                f"ONNX Runtime cannot quantise it: {type(error).__name__}: {first}",
-                advice="Measure it in fp32.",
-            ) from error
         return _held_integers(onnx.load(path))
 
     def open(self, network: nn.Module, setting: Setting) -> Opened:  # noqa: ARG002 - the graph holds it
@@ -221,12 +224,7 @@ def _held_integers(model: Any) -> Held:
         for node in nodes
         if node.op_type in PRODUCTS and not integers.issuperset(node.input[:2])
     )
-    if floats == products:
-        listed = ", ".join(floats) or "it has none"
-        raise MeasurementError(
-            f"ONNX Runtime quantises none of its convolutions and matrix products: {listed}",
-            advice="Measure it in fp32.",
-        )
+    require_integers(OnnxRuntime.title, floats, products)
     return replace(held(model), float_products=dict(floats.most_common()))
 
 

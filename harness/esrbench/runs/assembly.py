@@ -55,8 +55,8 @@ NO_BACKEND = Absent(kind="skipped", reason="no backend other than eager torch ra
 DISPUTED = Absent(kind="unavailable", reason="the worker's account of its time is disputed")
 ON_SIZE = re.compile(r"(?i)\b(sizes?|shapes?|dimensions?|divisible|multiples?)\b")
 """What messages say of a network that does not take the size of an image."""
-ENDS = 2
-"""The first and the last convolution, which may stay in float32."""
+ENDS = Counter(Conv=2, Convolution=2)
+"""The first and the last convolution, which may stay in float32, as ONNX and OpenVINO name them."""
 LEAST_SETTLING_SECONDS = 1.0
 SETTLING_SHARE = 0.5
 """A worker's checks after the rounds are reported above this share of the rounds' time.
@@ -372,7 +372,7 @@ def _quantised_notices(deployment: Deployment, forward: ForwardPolicy) -> Iterat
         return
     floats = Counter(graph.float_products)
     if quantisation.fp32_ends:
-        floats -= Counter(Conv=ENDS)
+        floats -= ENDS
     if floats:
         listed = ", ".join(f"{count} {name}" for name, count in floats.items())
         yield Notice(

@@ -90,7 +90,8 @@ def require_backend(protocol: Protocol, software: Software | None = None) -> Non
     if protocol.forward.quantises and protocol.forward.quantisation is None:
         message = f"{protocol.forward.precision}: there are no images to calibrate with"
         raise UsageError(message, advice=CALIBRATE)
-    lacks = backend.missing(software.torch if software else package_version("torch"))
+    torch = software.torch if software else package_version("torch")
+    lacks = backend.missing(torch, precision=protocol.forward.precision)
     if lacks is not None:
         raise UsageError(lacks[0], advice=lacks[1])
 
@@ -153,14 +154,14 @@ def export(
         WorkerError: the backend cannot take the network; the message says why.
         DataError: the cache cannot be used.
     """
-    backend = get_backend(protocol.forward.backend)
+    backend, precision = get_backend(protocol.forward.backend), protocol.forward.precision
     if not backend.files:
         return entry
     name = entry.descriptor.name
     if entry.interpreter is not None:
         message = f"{name} runs in an interpreter of its own, and {backend.name} needs esrbench's"
         raise UsageError(message, advice="Leave --python out, or use --backend torch.")
-    versions = {each: package_version(each) for each in ("torch", *backend.packages)}
+    versions = {each: package_version(each) for each in ("torch", *backend.needs(precision))}
     folder = cache_dir() / "graphs" / _key(entry, protocol, versions)
     graph = _kept(folder, backend)
     if graph is None:

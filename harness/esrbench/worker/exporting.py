@@ -45,7 +45,7 @@ def export_graph(
         MeasurementError: what the backend cannot take, and where in the network's code it stands.
     """
     backend = get_backend(asked.backend)
-    lacks = backend.missing(torch.__version__)
+    lacks = backend.missing(torch.__version__, precision=asked.precision)
     if lacks:
         raise MeasurementError(lacks[0], advice=lacks[1])
     side = max(SIDE, load.descriptor.min_lr_size)
