@@ -94,6 +94,20 @@ def test_a_cell_that_failed_is_made_again_and_named(trio, store, workers):
     assert len(workers.networks()) == 3 * 3
 
 
+def test_it_is_said_once_why_cells_wait(trio, store):
+    class Busy(Nodes):
+        def poll(self):
+            self.begun.append("poll")
+            if len(self.begun) > 2:
+                raise KeyboardInterrupt
+            return dict.fromkeys(self.states, CellState("waiting", said="no node has a GPU"))
+
+    notices = []
+    with pytest.raises(KeyboardInterrupt):
+        list(run_suite(trio(), store, engine=Busy(), on_notice=notices.append))
+    assert [(each.code, each.message) for each in notices] == [("cells-wait", "no node has a GPU")]
+
+
 def test_a_suite_ends_without_a_cell_that_always_fails_and_can_be_resumed(trio, store, workers):
     fails = dict.fromkeys(range(4, 20), crash)
     records = list(run_suite(trio(), store, engine=Nodes(fails=fails)))

@@ -1,12 +1,13 @@
-"""Real engines: processes of this machine, and jobs of a small cluster of Slurm."""
+"""Real engines: processes of this machine, and small clusters of Slurm and Ray."""
 
+import importlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from builders import run
 from esrbench.engines.local import LocalEngine
 from esrbench.engines.opening import open_engine, parse_settings
 from esrbench.engines.settings import EngineSettings
-from esrbench.errors import UsageError
+from esrbench.errors import MeasurementError, UsageError
 from esrbench.processes import family
 from esrbench.runs.cells import Cell, CellState, last_words
 from esrbench.runs.store import Store
@@ -45,6 +46,16 @@ def wait_for(condition, process, seconds=200):
     return found
 
 
+@contextmanager
+def begun(line, **given):
+    """A submitter, which ends with the test however that ends."""
+    with subprocess.Popen(line, **given, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def all_is_there(results):
     records, notices = Store(results).load()
     assert notices == []
@@ -65,13 +76,13 @@ def cells_of(process):
 def test_cells_and_their_submitter_may_be_killed(pair_folder, tmp_path):
     results = tmp_path / "results"
     line = command(pair_folder, results, "local")
-    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    with begun(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         (cell,) = wait_for(lambda: cells_of(process), process)
         os.kill(cell, signal.SIGKILL)
         wait_for(lambda: set(cells_of(process)) - {cell}, process)
         wait_for(lambda: list(results.glob("passes/*/*.untimed.json")), process)
         process.kill()
-        said = process.stderr.read().decode()
+        said = process.stderr.read()
     assert "untimed-0000 ended on cpu and lacks 2 passes (try 1 of 3): killed by signal 9" in said
     run(*line, code=None)
     all_is_there(results)
@@ -97,9 +108,8 @@ def test_jobs_of_slurm_make_a_suite_and_outlive_their_submitter(slurm, pair_fold
     options = ("--engine-option", "jobs=2", "--engine-option", "constraint=small")
     line = command(pair_folder, results, "slurm", *options)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(line, env=slurm, **quiet) as process:
+    with begun(line, env=slurm, **quiet) as process:
         wait_for(lambda: list(results.glob("slurm/*/*.err")), process)
-        process.kill()
     run(*line, code=None, **slurm)
     all_is_there(results)
     messages = [path.read_text() for path in results.glob("slurm/*/*_log.*")]
@@ -120,21 +130,57 @@ def making(nodes):
     return None
 
 
-@pytest.mark.slow
-def test_tasks_of_ray_make_a_suite_and_outlive_a_node(pair_folder, tmp_path):
+@pytest.fixture(scope="module")
+def ray_cluster():
+    """Variables under which a small cluster is found, and its nodes."""
     if why := small_ray.obstacle():
         pytest.skip(why)
+    with ExitStack() as running:
+        try:
+            yield running.enter_context(small_ray.small_ray())
+        except TimeoutError as error:
+            pytest.skip(str(error))
+
+
+@pytest.mark.slow
+def test_tasks_of_ray_make_a_suite_and_outlive_a_node(ray_cluster, pair_folder, tmp_path):
+    variables, nodes = ray_cluster
     results = tmp_path / "results"
     line = command(pair_folder, results, "ray", "--engine-option", "jobs=2")
-    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with small_ray.small_ray() as (variables, nodes):
-        with subprocess.Popen(line, env=variables, **quiet, text=True) as process:
-            wait_for(lambda: making(nodes), process).kill()
-            output, said = process.communicate()
-        assert "(try 1 of 3): Task failed because the node it was running on is dead" in said
+    with begun(line, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        wait_for(lambda: making(nodes), process).kill()
+        output, said = process.communicate(timeout=200)
+    assert "(try 1 of 3): Task failed because the node it was running on is dead" in said
+    all_is_there(results)
+    # What Ray says of its nodes is no result.
+    assert "raylet" not in output
+
+
+WITH_LITTLE_PATIENCE = """
+import sys
+import esrbench.engines.ray
+from esrbench.cli.app import main
+esrbench.engines.ray.NODE_SECONDS = 3.0
+sys.exit(main())
+"""
+
+
+@pytest.mark.slow
+def test_cells_wait_for_a_late_node_of_ray_but_not_for_ever(ray_cluster, pair_folder, tmp_path):
+    variables, nodes = ray_cluster
+    results = tmp_path / "results"
+    line = command(pair_folder, results, "ray", "--engine-option", "constraint=late")
+    lacks = "no living node of the Ray cluster has 1 CPU, late"
+    done = run(sys.executable, "-c", WITH_LITTLE_PATIENCE, *line[1:], code=1, **variables)
+    assert f"error: --engine ray: {lacks}, and none came in 0.05 minutes" in done.stderr
+    assert not list(results.glob("runs/*.json"))
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with begun(line, env=variables, **quiet) as process, ExitStack() as running:
+        said = next(text for text in process.stderr if "cells-wait" in text)
+        assert f"warning (cells-wait): {lacks}" in said
+        running.callback(nodes[0].again('--resources={"late": 1}').kill)
+        process.communicate(timeout=200)
         all_is_there(results)
-        # What Ray says of its nodes is no result.
-        assert "raylet" not in output
 
 
 @pytest.mark.slow
@@ -192,6 +238,86 @@ def test_jobs_of_slurm_are_known_alone_and_in_arrays(monkeypatch):
         "7_1": CellState("ended", "n2", "no disk"),
         "8_0": CellState("ended", "", "no disk"),
     }
+
+
+class FakeRay(SimpleNamespace):
+    """Of the package what the engine uses: tasks begin nowhere, and are remembered."""
+
+    def __init__(self):
+        super().__init__(living=[], begun=[], cancelled=[])
+
+    def init(self, *_, **__):
+        """There is a cluster."""
+
+    def nodes(self):
+        return [
+            {"NodeID": name, "Alive": True, "Resources": {"CPU": 2.0, "memory": 2.0**33}}
+            for name in self.living
+        ]
+
+    def remote(self, _):
+        return SimpleNamespace(
+            options=lambda **asked: SimpleNamespace(
+                remote=lambda command, _: self.begun.append((command[-1], asked)) or len(self.begun)
+            )
+        )
+
+    def wait(self, told, **_):
+        return [], told
+
+    def cancel(self, told):
+        self.cancelled.append(told)
+
+
+@pytest.fixture
+def fake_ray(monkeypatch):
+    """A Ray without a node, and the engine that uses it."""
+    fake, name = FakeRay(), "esrbench.engines.ray"
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setitem(sys.modules, name, None)  # so that it is afterwards as it was
+    del sys.modules[name]
+    return fake, importlib.import_module(name)
+
+
+def test_a_cell_that_no_living_node_of_ray_fits_says_so_and_waits_ten_minutes(
+    fake_ray, tmp_path, monkeypatch
+):
+    fake, module = fake_ray
+    settings = parse_settings("ray", ["cpus=2", "memory=8G", "address=auto", "jobs=1"])
+    engine = module.RayEngine(settings, "cpu")
+    engine.submit(tmp_path, [Cell(id=f"untimed-{n}", entries=("a",)) for n in range(2)])
+    lacks = "no living node of the Ray cluster has 2 CPUs, 8 GiB of memory"
+    waiting = dict.fromkeys(["untimed-0", "untimed-1"], CellState("waiting", said=lacks))
+    now = time.monotonic()
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+    assert engine.poll() == waiting
+    # Ray is asked all the same: some clusters start nodes for what waits.
+    assert [key for key, _ in fake.begun] == ["untimed-0"]
+    now += 599
+    assert engine.poll() == waiting
+    fake.living = ["n1"]
+    assert set(engine.poll().values()) == {CellState("waiting")}
+    now += 3600
+    assert set(engine.poll().values()) == {CellState("waiting")}  # the node has other work
+    fake.living = []
+    now += 601
+    with pytest.raises(MeasurementError, match=f"{lacks}, and none came in 10 minutes"):
+        engine.poll()
+
+
+def test_where_only_nodes_of_ray_are_left_that_failed_they_try_again(fake_ray, tmp_path):
+    fake, module = fake_ray
+    engine = module.RayEngine(parse_settings("ray", ["address=auto"]), "cpu")
+    fake.living = ["n1", "n2"]
+    engine.submit(tmp_path, [Cell(id="untimed-0", entries=("a",))])
+    engine._failures.update(["n1", "n1"])
+    engine.poll()
+    ((_, asked),) = fake.begun
+    assert asked["label_selector"] == {"ray.io/node-id": "!in(n1)"}
+    fake.living = ["n1"]
+    engine.poll()
+    assert fake.cancelled == [1]
+    assert ("label_selector" in fake.begun[1][1], len(fake.begun)) == (False, 2)
 
 
 def test_a_cell_goes_from_a_gpu_that_fails_to_another_one(tmp_path, monkeypatch):

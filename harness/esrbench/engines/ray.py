@@ -13,13 +13,15 @@ import platform
 import re
 import signal
 import socket
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import ray
 
 from esrbench.engines.process import END_SECONDS, CellProcess
-from esrbench.errors import UsageError
+from esrbench.errors import MeasurementError, UsageError
+from esrbench.plaintext import plural
 from esrbench.runs.cells import CellState, cell_command
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ BAD_AFTER: Final = 2
 SHARE: Final = 0.001
 """Of a custom resource that only marks a node: many cells may have it."""
 CONNECT_SECONDS: Final = 10.0
+NODE_SECONDS: Final = 600.0
+"""That cells wait for a node which can make them; a cluster may have to start it first."""
 UNITS: Final = {"K": 2**10, "": 2**20, "M": 2**20, "G": 2**30, "T": 2**40}
 """Bytes, by the letters that Slurm takes."""
 
@@ -78,11 +82,12 @@ class RayEngine:
         self._seconds = 60.0 * settings.minutes
         self._options = _options(settings, device)
         self._plan: Path | None = None
-        self._waiting: list[Cell] = []
+        self._waiting: list[str] = []
         self._running: dict[str, Any] = {}
         self._states: dict[str, CellState] = {}
         self._nodes: dict[str, str] = {}
         self._failures: Counter[str] = Counter()
+        self._fitted = time.monotonic()
         _connect(settings.address or os.environ.get("RAY_ADDRESS") or "auto")
 
     def submit(self, plan: Path, cells: Sequence[Cell]) -> None:
@@ -90,11 +95,16 @@ class RayEngine:
         if plan != self._plan:
             self._plan, self._states, self._nodes = plan, {}, {}
         self._failures.update(self._nodes.pop(cell.id) for cell in cells if cell.id in self._nodes)
-        self._waiting += cells
+        self._waiting += [cell.id for cell in cells]
         self._states.update((cell.id, CellState("waiting")) for cell in cells)
 
     def poll(self) -> Mapping[str, CellState]:
-        """Begin cells and take what tasks tell."""
+        """Begin cells and take what tasks tell.
+
+        Raises:
+            MeasurementError: for a long time no living node could make them.
+        """
+        self._look_at_nodes()
         while self._waiting and len(self._running) < self.width:
             self._begin(self._waiting.pop(0))
         keys = {told: key for key, told in self._running.items()}
@@ -106,23 +116,44 @@ class RayEngine:
     def cancel(self, ids: Iterable[str]) -> None:
         """End cells, and wait until their workers have ended."""
         gone = set(ids)
-        self._waiting = [cell for cell in self._waiting if cell.id not in gone]
+        self._waiting = [key for key in self._waiting if key not in gone]
         ending = [self._running.pop(key) for key in gone & self._running.keys()]
         for told in ending:
             ray.cancel(told)
         ray.wait(ending, num_returns=len(ending), timeout=END_SECONDS) if ending else None
 
-    def _begin(self, cell: Cell) -> None:
-        assert self._plan is not None  # noqa: S101 - cells come with their plan
-        bad = [node for node, count in self._failures.items() if count >= BAD_AFTER]
-        if not any(self._fits(node) for node in ray.nodes() if node["NodeID"] not in bad):
+    def _look_at_nodes(self) -> None:
+        """Find out whether living nodes can make the cells that have not begun.
+
+        Raises:
+            MeasurementError: as of ``poll``.
+        """
+        begun = [key for key in self._running if self._states[key].state == "waiting"]
+        waiting = [*begun, *self._waiting]
+        fitting = [node["NodeID"] for node in ray.nodes() if self._fits(node)]
+        now = time.monotonic()
+        if fitting or not waiting:
+            self._fitted = now
+        lacks = f"no living node of the Ray cluster has {_asked(self._options)}"
+        if now - self._fitted > NODE_SECONDS:
+            message = f"--engine ray: {lacks}, and none came in {NODE_SECONDS / 60:g} minutes"
+            advice = "Start such a node (see `ray status`) or ask for less, then use --resume."
+            raise MeasurementError(message, advice=advice)
+        state = CellState("waiting", said="" if fitting else lacks)
+        self._states.update(dict.fromkeys(waiting, state))
+        if fitting and all(self._failures[node] >= BAD_AFTER for node in fitting):
             # No other node may fit: those that failed may try again.
             self._failures.clear()
-            bad = []
+            for key in begun:
+                ray.cancel(self._running.pop(key))
+            self._waiting = waiting
+
+    def _begin(self, key: str) -> None:
+        assert self._plan is not None  # noqa: S101 - cells come with their plan
+        bad = [node for node, count in self._failures.items() if count >= BAD_AFTER]
         elsewhere = {"label_selector": {"ray.io/node-id": f"!in({','.join(bad)})"}} if bad else {}
         task = ray.remote(make_cell).options(max_retries=0, **self._options, **elsewhere)
-        command = [*cell_command(self._plan), cell.id]
-        self._running[cell.id] = task.remote(command, self._seconds)
+        self._running[key] = task.remote([*cell_command(self._plan), key], self._seconds)
 
     def _fits(self, node: Mapping[str, Any]) -> bool:
         asked = self._options
@@ -164,6 +195,15 @@ def _options(settings: EngineSettings, device: Device) -> dict[str, Any]:
             raise UsageError(message, advice="Write a whole number and K, M, G or T.")
         options["memory"] = int(amount[1]) * UNITS[amount[2]]
     return options
+
+
+def _asked(options: Mapping[str, Any]) -> str:
+    """In words what a task asks of Ray."""
+    gpus, memory = options["num_gpus"], options.get("memory")
+    parts = [plural(options["num_cpus"], "CPU")]
+    parts += [plural(gpus, "GPU")] if gpus else []
+    parts += [f"{memory / 2**30:g} GiB of memory"] if memory else []
+    return ", ".join([*parts, *options.get("resources", {})])
 
 
 def _connect(address: str) -> None:

@@ -265,6 +265,10 @@ NOTICES: Final = {
         "a cell of a suite was not finished where it ran",
         "read its message, then run again with `--resume`",
     ),
+    "cells-wait": Explanation(
+        "no machine of the cluster can make the cells of a suite now",
+        "start such a machine, or ask for less; the suite ends if none comes in 10 minutes",
+    ),
     "no-entries": Explanation(
         "a name, folder or glob of `challenge.toml` stands for no entry", "correct `entries`"
     ),

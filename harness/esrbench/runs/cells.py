@@ -45,7 +45,8 @@ class CellState:
     Attributes:
         state: ``ended`` however it ended.
         where: device or node, where it is known.
-        said: the last that the cell said, where it failed.
+        said: the last that the cell said, where it failed; of a waiting one, why nothing can make
+            it now.
     """
 
     state: Literal["waiting", "running", "ended"]

@@ -188,6 +188,7 @@ class SuiteOnData:
         """Submit cells until nothing of them is missing, each as often as the engine tries."""
         left = {cell.id: cell for cell in cells if any(self.missing(cell))}
         tries = dict.fromkeys(left, 1)
+        told: set[str] = set()
         engine.submit(self.path, tuple(left.values()))
         try:
             yield from self._finished()
@@ -196,6 +197,11 @@ class SuiteOnData:
                 self.states.update((key, STATES[each.state]) for key, each in states.items())
                 self._take_over_new()
                 yield from self._finished()
+                waits = {each.said for each in states.values() if each.state == "waiting"}
+                for said in sorted(waits - told - {""}):
+                    advice = "Cells wait for a while. Start what they need, or ask for less."
+                    self.on_notice(Notice(code="cells-wait", message=said, advice=advice))
+                told |= waits
                 for cell in tuple(left.values()):
                     state = states.get(cell.id)
                     if not any(self.missing(cell)):
