@@ -1,8 +1,8 @@
 """Cells as tasks of a Ray cluster.
 
 A task begins ``esrbench cell`` in a process of its own, so that nothing which Ray sets in its
-workers (threads, handlers of signals) reaches a measurement. It tells its node, then why the cell
-failed. No result is read back: passes are files.
+workers (threads, priority, handlers of signals) reaches a measurement. It tells its node, then why
+the cell failed. No result is read back: passes are files.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import signal
 import socket
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import ray
@@ -50,6 +51,8 @@ def make_cell(command: Sequence[str], seconds: float) -> Iterator[tuple[str, str
     # Ray sets it to the CPUs of the task, which would change runtimes.
     variables = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     process = CellProcess(command, variables)
+    with suppress(OSError):  # Ray lets all other work go first
+        os.setpriority(os.PRIO_PROCESS, process.pid, 0)
     try:
         over = process.wait(seconds)
     except BaseException:  # it is cancelled
