@@ -31,19 +31,19 @@ SEGMENT_ROUNDING: Final = 2 * 2**20
 
 
 def rounded(size: int) -> int:
-    """Bytes of the blocks that are asked for: a multiple of 512, 0 for nothing."""
+    """Bytes of the block for a request: a multiple of 512, 0 for no bytes."""
     return -(-size // ROUNDING) * ROUNDING
 
 
 @dataclass(slots=True, eq=False)
 class Chunk:
-    """A stretch of a segment, in use or free.
+    """A range of a segment, in use or free.
 
     Attributes:
-        address: of its first byte; segments lie behind each other.
+        address: of its first byte; segments follow each other.
         size: bytes.
-        small: belongs to the small pool.
-        used: is in use.
+        small: whether it belongs to the small pool.
+        used: whether it is in use.
         before: neighbour in its segment at the lower address.
         after: neighbour at the higher one.
     """
@@ -58,11 +58,11 @@ class Chunk:
 
 @dataclass(slots=True)
 class CachingAllocator:
-    """What the allocator of one GPU counts; nothing is allocated.
+    """The counts of the allocator of one GPU; nothing is really allocated.
 
     Attributes:
         allocated_bytes: of all blocks in use.
-        peak_bytes: most of them so far.
+        peak_bytes: highest value of ``allocated_bytes`` so far.
         reserved_bytes: of all segments.
     """
 
@@ -102,7 +102,7 @@ class CachingAllocator:
         return block
 
     def free(self, block: Chunk) -> None:
-        """Take a block back.
+        """Free a block.
 
         Raises:
             ValueError: it is not in use.
@@ -127,7 +127,7 @@ class CachingAllocator:
         self._offer(block)
 
     def _segment(self, wanted: int) -> Chunk:
-        """A new segment, whole."""
+        """A new segment as one block."""
         small = wanted <= SMALL_REQUEST
         if small:
             size = SMALL_SEGMENT

@@ -1,8 +1,9 @@
-"""The audit: what the dispatcher really ran, and what the output was really made of.
+"""The audit: which operators the dispatcher really ran, and what the output was computed from.
 
-It ends hiding, not tampering: it runs in the process of the network it watches, and code that
-writes into a tensor's memory behind torch's back leaves no operator. Nor is work found that a
-forward leaves out on ``meta`` and on images as small as the one that is counted with values.
+The audit finds hidden work, but no tampering: it runs in the process of the network that it
+watches. Code that writes into a tensor's memory without torch leaves no operator. The audit also
+does not find work that a forward leaves out both on ``meta`` and on small images, such as the one
+that is counted with values.
 """
 
 from __future__ import annotations
@@ -44,19 +45,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 CONTRACTED_SHARE: Final = 0.05
-"""Products summed by elementwise operators are named from this share of the counted
-multiply-accumulates on; below are scales of residual branches and pooled gates."""
+"""Products summed by elementwise operators are reported from this share of the counted
+multiply-accumulates on. Smaller shares come from scales of residual branches and pooled gates."""
 
 COMBINED_RESULTS: Final = 256
-"""Elementwise results that are summed without being products are named above so many an input
-pixel, where they rival what is counted. Bicubic interpolation by its formula has 48."""
+"""More than so many per input pixel are reported: elementwise results that are summed without
+being products. Their cost is then similar to what is counted. Bicubic interpolation by its formula
+has 48."""
 
 RECOUNTED_SIDE: Final = 64
-"""Sides of the image that is counted with pixel values too; at this size costs are compared."""
+"""Side of the image that is also counted with pixel values; costs are compared at this size."""
 
 RECOUNTED_COST: Final = 10**6
-"""Networks of more multiply-accumulates a pixel, whom nobody calls efficient, get a smaller image
-that costs as much."""
+"""Networks with more multiply-accumulates per pixel are not efficient ones. They get a smaller
+image that costs as much."""
 
 LEAST_RECOUNTED_SIDE: Final = 16
 RECOUNTED_STEP: Final = 8
@@ -72,41 +74,47 @@ def measure_audit(
 ) -> Audit:
     """Audit one forward of a batch of 1 at each size.
 
-    Forwards run without pixel values where the network can do without them; a small one then
-    runs both ways, each on a fresh copy, and its counts must agree.
+    Forwards run without pixel values if the network allows it. A small forward then runs in both
+    ways, each on a fresh copy, and both counts must agree.
 
     Args:
-        network: in eval mode, on the CPU; or what builds one.
-        input_sizes: heights and widths of the network's input, at least one. A small one is
-            cheap where pixel values are needed; one that is not square finds more.
+        network: in eval mode, on the CPU; or a function that builds one.
+        input_sizes: heights and widths of the network's input, at least one. A small one is cheap
+            if pixel values are needed; one that is not square finds more.
         channels: of the network's input.
-        valued_sizes: where a forward needs values it has them at the smallest size and at these
-            alone; at the others it is given what it read at the smallest. All if left out.
-        readings: takes, by size, the values that forwards on noise read, if they need any.
+        valued_sizes: sizes at which a forward that needs values gets real ones. The smallest size
+            is always among them. At the other sizes it gets what it read at the smallest size. All
+            sizes if left out.
+        readings: receives, by size, the values that forwards on noise read, if they need any.
 
     Returns:
-        Multiply-accumulates at each size by the rule of the ``aten`` counter. Of operators
-        that are neither counted nor free, custom ones apart, and of products by type, the most
-        calls at any size. If a forward needs values it runs on noise and on a smooth image at
-        each size. What the network kept of an earlier forward stays what it was there.
-        Constants are those of the size with most, by storage, each once and
-        wholly. What is computed from constants counts as what meets input-derived data, though
-        never more than what it was computed from: masks and coordinates made of sizes next to
+        Multiply-accumulates at each size, by the rule of the ``aten`` counter. Also the operators
+        that are neither counted nor free, custom ones separately, and the products by type; each
+        with its largest number of calls at any size. A forward that needs values runs on noise and
+        on a smooth image at each size. What the network kept from an earlier forward is still
+        treated as it was there.
+
+        Constants are those of the size with most. Each counts once and in full, by its storage.
+        What is computed from constants counts if it meets input-derived data, but never more than
+        what it was computed from. So masks and coordinates that are made from sizes count almost
         nothing. Integer buffers that are built alike count once. A tensor without dimensions
-        counts 1, and the running statistics of an affine batch normalisation nothing: its scale
-        and shift can hold them. A tensor that is filled with a number is a constant, whatever it
-        was made from. Numbers that are no tensors are ``scalars``, whichever operator takes them.
+        counts 1. The running statistics of an affine batch normalisation count nothing, because
+        its scale and shift can contain them. A tensor that is filled with a number is a constant,
+        whatever it was made from. Numbers that are no tensors are ``scalars``, whichever operator
+        takes them.
 
         Products of two tensors that are summed elementwise (``contractions``) do the work of a
-        convolution: where they rival what is counted they are named as uncounted. So are results
-        of other elementwise operators on two tensors, and products by numbers of the code where
-        there are many, though only where they rival it by far.
+        convolution. They are reported as uncounted if their number is similar to what is counted.
+        The same applies to results of other elementwise operators on two tensors, and to products
+        with numbers of the code, if there are many numbers. These are reported only if they are
+        far more.
 
-        ``recount`` is of the smaller of the smallest size and 64x64, smaller yet where that
-        costs much. What the forward with values ran counts with the others, constants too.
+        ``recount`` is made at the smaller of the smallest size and 64x64, or at a smaller size if
+        that costs much. What the forward with values ran is added to the rest, with its constants.
 
-        ``complete`` is false if the output does not derive from the input, if anything ran
-        that is neither counted nor free nor in ``records.counts.LIGHT``, or if the recount differs.
+        ``complete`` is false in three cases: the output does not derive from the input; an
+            operator ran that is neither counted nor free nor in ``records.counts.LIGHT``; the
+            recount differs.
 
     Raises:
         ValueError: no size was given.
@@ -181,7 +189,7 @@ def _given(
     make: Callable[[tuple[int, ...]], Tensor],
     tables: _Tables,
 ) -> _Forward:
-    """A forward without values that is given those which a smaller one read, or one with values."""
+    """A forward with values, or one without that gets the values which a smaller one read."""
     with suppress(Exception), given_again(read):
         made = on_meta(network)
         image = torch.empty(shape, device="meta")
@@ -193,9 +201,10 @@ def _given(
 def _recount(
     network: nn.Module, tables: _Tables, channels: int, least: SizedCount
 ) -> tuple[Recount, list[_Forward]]:
-    """Count a small forward without values and with them, and what those with values ran.
+    """Count a small forward without values and with them; also return what ran with values.
 
-    Fresh copies: what a network computes once must not be missing from one of the counts.
+    Each count has a fresh copy. Otherwise work that a network does only once would be missing from
+    one of the counts.
     """
     without = _small_forward(network, channels, least)
     size = without.count.input_size
@@ -215,7 +224,7 @@ def _recount(
 
 
 def _small_forward(network: nn.Module, channels: int, least: SizedCount) -> _Forward:
-    """Without values, at 64x64, at less where that costs much, at more where that fails."""
+    """Sizes: without values 64x64, smaller if that costs much, larger if that fails."""
     side = RECOUNTED_SIDE
     excess = least.macs_per_pixel / RECOUNTED_COST
     if excess > 1:
@@ -237,25 +246,25 @@ def _small_forward(network: nn.Module, channels: int, least: SizedCount) -> _For
 
 
 def noise(shape: tuple[int, ...]) -> Tensor:
-    """Seeded noise in 0..1, float32: what a forward sees that cannot do without values."""
+    """Seeded noise in 0..1, float32: the input of a forward that needs values."""
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
 def _smooth(shape: tuple[int, ...]) -> Tensor:
-    """What noise is not: slow waves around grey, as in the sky of a photograph."""
+    """A smooth image, unlike noise: slow waves around grey, as in the sky of a photograph."""
     rows = torch.linspace(0, math.tau, shape[2]).sin()
     columns = torch.linspace(0, math.tau, shape[3]).cos()
     return (0.5 + 0.2 * (rows[:, None] + columns)).expand(shape).clone()
 
 
 class _Tables:
-    """What values of a network's tables say, and copies without values do not.
+    """The values of a network's tables, which copies without values do not have.
 
     Tables are buffers and tensors among other attributes, such as attention masks.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        """Look for integer tables of the same values and for tables that follow a pattern."""
+        """Find integer tables with the same values, and tables that follow a pattern."""
         groups: dict[tuple[Any, ...], list[str]] = {}
         self._patterns: dict[str, int] = {}
         for name, table in _tables(network).items():
@@ -269,7 +278,7 @@ class _Tables:
         self._alike = [names for names in groups.values() if len(names) > 1]
 
     def provenance(self, audited: nn.Module) -> Provenance:
-        """Follow forwards of a copy of the network, knowing its tables."""
+        """Watch forwards of a copy of the network with knowledge of its tables."""
         tables = _tables(audited)
         found = ([tables[name] for name in names if name in tables] for names in self._alike)
         return Provenance(
@@ -342,7 +351,7 @@ class _Forward:
             self.product_dtypes[str(dtype).removeprefix("torch.")] += 1
         for tensor in tensors_in(args):
             if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
-                # What the subclass makes of an operator runs out of sight.
+                # The operators with which a tensor subclass answers are not seen.
                 self.opaque[f"{called} of {type(tensor).__name__}"] += 1
         self._provenance.follow(called, args, kwargs, result)
         self._contractions.follow(name, args, out, kwargs)
@@ -352,14 +361,14 @@ class _Forward:
         return isinstance(value, Tensor) and self._provenance.weighs(value)
 
     def _weighs(self, value: Any) -> bool:
-        """Whether it is a feature or a weight: numbers are weights where there are many."""
+        """Whether it is a feature or a weight; numbers are weights if there are many of them."""
         if isinstance(value, int | float | complex) and not isinstance(value, bool):
             return self.scalars.count > FORMULA_NUMBERS
         return self._is_feature(value)
 
 
 class _Calls(TorchFunctionMode):
-    """Sees what the dispatcher does not: autocast, and pixels that leave torch.
+    """Finds what the dispatcher does not see: autocast, and pixels that leave torch.
 
     Attributes:
         autocast: type to which products are cast, or None.
@@ -373,7 +382,7 @@ class _Calls(TorchFunctionMode):
     }
 
     def __init__(self, leave: Callable[[str, Any], None]) -> None:
-        """Set what receives the way by which a tensor leaves torch."""
+        """Set the function that is told by which way a tensor leaves torch."""
         super().__init__()
         self.autocast: torch.dtype | None = None
         self._leave = leave
@@ -386,7 +395,8 @@ class _Calls(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Look at one call and pass it on."""
-        # The dispatcher has left autocast behind, and tensors on meta are not cast.
+        # At the dispatcher, autocast has already been applied, and it does not cast tensors on
+        # meta.
         self.autocast = None
         for device in DEVICES:
             if torch.is_autocast_enabled(device):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = "(network)"
 NAME_CHARACTERS: Final = 100
-"""Most of a name; many blocks must fit into one answer of a worker."""
+"""Longest name, because many blocks must fit into one answer of a worker."""
 
 
 def measure_blocks(
@@ -34,17 +34,17 @@ def measure_blocks(
 ) -> tuple[Block, ...]:
     """Cost of every module down to a depth, in the order in which they first run.
 
-    A module that runs several times is counted for all its runs, with its parameters once. What
-    a module calls is counted in it and in every module around it; functional operators between
+    If a module runs several times, its count covers all runs, and its parameters count once. The
+    work of a module is also counted in every module around it. Functional operators between
     modules are counted in the module whose forward calls them.
 
     Args:
-        network: in eval mode, on CPU; only copies of it run, without pixel values where it can do
-            without them.
+        network: in eval mode, on CPU; only copies of it run, without pixel values if it allows
+            this.
         input_shape: (1, C, H, W) of its input.
-        depth: of the deepest modules shown; 0 is the network itself. A ``ModuleList`` is no
+        depth: of the deepest modules shown; 0 is the network itself. A ``ModuleList`` is not a
             level of its own.
-        most: blocks that are listed at most; the deepest levels are left out until they fit.
+        most: largest number of blocks in the list; the deepest levels are left out until they fit.
 
     Returns:
         The network first, then its modules; MACs and activations by the ``aten`` counter.
@@ -127,7 +127,7 @@ class _Trace:
 
 
 def _fresh_bytes(args: Sequence[Any], result: Any) -> int:
-    """Bytes of the results, views of arguments and what was written in place left out."""
+    """Bytes of the results, without views of arguments and results that were written in place."""
     seen = {_storage(tensor) for tensor in tensors_in(args)}
     fresh = 0
     for tensor in tensors_in((result,)):

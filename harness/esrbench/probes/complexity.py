@@ -1,4 +1,4 @@
-"""Size of a network and the cost of one forward, by several counters kept apart."""
+"""Size of a network and cost of one forward, by several independent counters."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 
 BLOCK_DEPTH: Final = 3
 MOST_BLOCKS: Final = 64
-"""Modules of these levels are counted by themselves, and no deeper ones than so many."""
+"""Modules down to this level are counted separately, but not more than ``MOST_BLOCKS``."""
 
 SPREAD_LIMIT: Final = 0.02
-"""Counters that differ by more than this share of the smallest are worth a notice."""
+"""If counters differ by more than this share of the smallest, a notice says so."""
 
 _ADVICE: Final = (
     "Run one forward on the CPU at this input size; the counter needs one that ends well."
@@ -59,7 +59,7 @@ _COMPILER: Final = re.compile(
     r"dynamo-optimized|torch\.compile|HigherOrderOperator|takes functions|FlexAttention|"
     r"Unsupported value kind"
 )
-"""How torch and its tracer speak of functions that run compiled."""
+"""Words of torch's and its tracer's errors about functions that run compiled."""
 
 
 @eagerly()
@@ -77,31 +77,34 @@ def measure_complexity(
     """Measure parameters, count and audit a forward of a batch of 1, predict its GPU memory.
 
     Args:
-        network: the network, or what makes it, which is called once. Only copies are counted,
-            one for each counter, on the CPU and in eval mode; ``structure.copied`` makes them
-            without the network's own code, so that each has its classes, hooks and attributes.
+        network: the network, or a function that makes it, which is called once. Only copies are
+            counted, one for each counter, on the CPU and in eval mode. ``structure.copied`` makes
+            them without the network's own code, so each has its classes, hooks and attributes.
         input_size: height and width of the network's input in pixels.
         channels: of the network's input.
-        counters: which counters to ask.
-        memory_input: height and width of the input whose GPU memory is predicted, which is also
-            the largest that is audited; None to leave that out.
-        input_for_1280x720: height and width of the input for an SR image of 1280x720, at which the
-            ``aten`` counter counts once more; None to leave that out.
-        audit_seed: of the audited size that is drawn; None to take one that nobody can know
+        counters: which counters to use.
+        memory_input: height and width of the input whose GPU memory is predicted. It is also the
+            largest that is audited. None to leave this out.
+        input_for_1280x720: height and width of the input for an SR image of 1280x720, for which
+            the ``aten`` counter counts once more; None to leave this out.
+        audit_seed: of the audited size that is drawn; None for a random seed that nobody can know
             before. It is recorded.
-        precision: of the class in which the network runs; products of its type are no surprise.
+        precision: of the class in which the network runs; products of its type are expected.
 
     Returns:
-        Elements and bytes of all distinct parameters and buffers, and a result for each
-        counter. A complex number counts as two. What could not be counted, audited or
-        predicted is ``Absent`` with what was raised; the rest is unaffected. The audit is of
-        ``audited_sizes`` and of ``drawn_size``, ahead of the counters. Where its recount with
-        pixel values differs, nothing that was found without values stands: all counters and the
-        memory are absent; where the ``aten`` counter differs from the audit at the same size,
-        by whose rule both count, the audit is too. Notices: those of ``notices.notices_of``,
-        ``counted-otherwise`` for the latter too, ``counter-spread`` (figures more than 2 %
-        apart), ``uncounted-macs`` (a counter passed over convolutions or matrix products) and
-        ``opaque-operator`` (custom operators whose cost is unknown).
+        Elements and bytes of all distinct parameters and buffers, and a result for each counter. A
+        complex number counts as two. What could not be counted, audited or predicted is ``Absent``
+        with the error; the rest is unaffected. The audit covers ``audited_sizes`` and
+        ``drawn_size`` and runs before the counters.
+
+        If the audit's recount with pixel values differs, nothing that was found without values is
+        kept: all counters and the memory are absent. The audit and the ``aten`` counter follow one
+        rule. If they differ at the same size, the audit is absent too.
+
+        Notices: those of ``notices.notices_of``; ``counted-otherwise``, also if audit and ``aten``
+            differ; ``counter-spread`` (figures are more than 2 % apart); ``uncounted-macs`` (a
+            counter skipped convolutions or matrix products); ``opaque-operator`` (custom operators
+            of unknown cost).
 
     Raises:
         MeasurementError: the network cannot be built, or its parameters have no size yet.
@@ -165,7 +168,7 @@ def _blocks(
 def _as_counted(
     blocks: tuple[Block, ...] | Absent, aten: CounterResult | Absent | None
 ) -> tuple[Block, ...] | Absent:
-    """Blocks, unless the whole network costs another sum than by the counter of the same rule."""
+    """Blocks; absent if their sum differs from the counter of the same rule."""
     if isinstance(blocks, Absent) or not isinstance(aten, CounterResult):
         return blocks
     smaller, larger = sorted((blocks[0].macs, aten.macs))
@@ -179,7 +182,7 @@ def _as_counted(
 
 
 def found_to_differ(complexity: Complexity, differs: str) -> Complexity:
-    """A count of which no figure but the sizes stands, with the notice that says why.
+    """A count of which only the sizes are kept, with the notice that says why.
 
     Args:
         complexity: what was counted.
@@ -203,16 +206,16 @@ def _voided(complexity: Complexity, differs: str) -> Complexity:
 
 
 def _recounted_otherwise(audit: Audit) -> str | None:
-    """What a recount with pixel values found, where it differs."""
+    """The difference that a recount with pixel values found, or None."""
     if audit.recount is None or audit.recount.agrees:
         return None
     return audit.recount.describe()
 
 
 def _audited_otherwise(audit: Audit | Absent, aten: CounterResult | Absent | None) -> str | None:
-    """What the audit and the counter of the same rule found at one size, where they differ.
+    """The difference between audit and counter at one size, in words, or None.
 
-    A few percent are what a network computes once and keeps.
+    Both follow the same rule. A few percent come from work that a network does once and keeps.
     """
     if isinstance(audit, Absent) or not isinstance(aten, CounterResult):
         return None
@@ -228,10 +231,10 @@ def _audited_otherwise(audit: Audit | Absent, aten: CounterResult | Absent | Non
 
 
 def _ran_otherwise(ran: Mapping[CounterName, int]) -> str | None:
-    """What forwards under different counters ran, where that is not the same.
+    """The difference between the forwards that ran under different counters, or None.
 
-    A counter's own rule may leave out much; what its forward multiplies and accumulates by the
-    ``aten`` rule is the same for all, unless the network looks who is counting.
+    A counter's rule may leave out much. But the forward multiplies and accumulates the same by the
+    ``aten`` rule, whichever counter watches. It differs only if the network detects the counter.
     """
     if not ran or max(ran.values()) - min(ran.values()) <= SPREAD_LIMIT * min(ran.values()):
         return None
@@ -240,7 +243,7 @@ def _ran_otherwise(ran: Mapping[CounterName, int]) -> str | None:
 
 
 def _void(found: object, differs: str) -> Absent:
-    """What stands in the place of something found, unless it is absent already."""
+    """The replacement for a dropped finding, unless it is absent already."""
     if isinstance(found, Absent):
         return found
     return Absent(
@@ -254,11 +257,11 @@ def _void(found: object, differs: str) -> Absent:
 def audited_sizes(
     input_size: tuple[int, int], memory_input: tuple[int, int] | None
 ) -> tuple[tuple[int, int], ...]:
-    """Sizes at which a network is audited, one that is drawn apart: the counted one and others.
+    """Sizes at which a network is audited, without the random one: the counted one and others.
 
-    Those are the size of the memory and two thirds of its height, which at 510x510 is the usual
-    image of DIV2K (339x510); without it a smaller one that is not square (128x192). Sizes where
-    borders would outweigh the rest are left out.
+    The others are the size of the memory prediction and two thirds of its height. At 510x510 this
+    is the usual image of DIV2K (339x510). Without a memory size, a smaller size that is not square
+    is used (128x192). Sizes at which borders would dominate are left out.
     """
     if memory_input is None:
         others = [(input_size[0] // 2, input_size[1] * 3 // 4)]
@@ -269,15 +272,16 @@ def audited_sizes(
 
 
 def drawn_size(sizes: Sequence[tuple[int, int]], seed: int) -> tuple[int, int] | None:
-    """A size that a network cannot expect, so that nothing can be made for the audit alone.
+    """A size that a network cannot expect, so that it cannot prepare for the audit.
 
     Args:
         sizes: those audited anyway.
         seed: of the draw.
 
     Returns:
-        Height and width up to the longest side of those, multiples of what their sides are
-        multiples of, as some networks ask for; or None where all are too small to compare.
+        Height and width up to the longest side of those sizes. They are multiples of the same
+        numbers as those sides, because some networks need this. None if all sizes are too small to
+        compare.
     """
     sides = [side for size in sizes for side in size]
     step = math.gcd(*sides)
@@ -312,16 +316,16 @@ def _built(network: nn.Module | Callable[[], nn.Module]) -> nn.Module:
 
 
 def on_cpu(tensor: Tensor) -> Tensor:
-    """A parameter or buffer as it is counted: on the CPU, its own memory."""
+    """A parameter or buffer as it is counted: on the CPU, with its own memory."""
     return tensor.detach().to("cpu", copy=True)
 
 
 def _counted(
     name: CounterName, network: nn.Module, pixels: Tensor
 ) -> tuple[CounterResult | Absent, int | None]:
-    """What a counter found by its rule, and multiply-accumulates of its forward by ``aten``'s.
+    """The result of a counter, and the multiply-accumulates of its forward by ``aten``'s rule.
 
-    The latter are None where nobody watched.
+    The latter are None if no dispatch mode watched the forward.
     """
     try:
         with watching() as ran:
@@ -349,13 +353,13 @@ def _counted_for_1280x720(
 def _told_apart(
     network: nn.Module, pixels: Tensor, results: dict[CounterName, CounterResult | Absent]
 ) -> dict[CounterName, CounterResult | Absent]:
-    """The results, failures of counters told from those of the forward, which ends well alone."""
+    """The results; a counter's own failure is told from one of the forward, which runs alone."""
     failed = {name for name, result in results.items() if isinstance(result, Absent)}
     if not failed:
         return results
     if len(failed) == len(results):
         if "torch._dynamo" in sys.modules:
-            # Under a counter torch compiles nothing, and remembers that.
+            # Under a counter torch compiles nothing, and it remembers this.
             sys.modules["torch._dynamo"].reset()
         try:
             with torch.no_grad():
@@ -379,7 +383,7 @@ def _audited(
     channels: int,
     readings: dict[tuple[int, int], list[Any]],
 ) -> Audit | Absent:
-    # Real forwards are what costs: a size that nobody can expect stands for the others.
+    # Real forwards take most of the time. So they run only at the counted and the random size.
     valued = sizes[:1] if drawn is None else (sizes[0], drawn)
     sizes = (*sizes, *([drawn] if drawn else []))
     try:

@@ -1,4 +1,4 @@
-"""The device a network runs on: clock, allocator, CPUs and arithmetic; CPU and CUDA twins.
+"""The device a network runs on: clock, allocator, CPUs and arithmetic, for CPU and CUDA.
 
 Tests of ``CudaDevice`` are marked ``cuda``.
 """
@@ -43,8 +43,8 @@ class MemoryUse:
     """Device memory of one forward, in bytes as the caching allocator counts them.
 
     Attributes:
-        peak_bytes: highest allocated total within it.
-        reserved_bytes: highest total that the allocator held meanwhile.
+        peak_bytes: highest allocated total during the forward.
+        reserved_bytes: highest total that the allocator had reserved meanwhile.
     """
 
     peak_bytes: int
@@ -72,11 +72,11 @@ class HostClock(Clock):
 
 
 class ComputeDevice(Clock):
-    """What the probes need of a device. Timing and memory are passes of their own.
+    """A device, as the probes use it. Timing and memory are separate passes.
 
     Args:
         device: where tensors go.
-        threads: CPU threads of forwards, each with a CPU of its own; None for every CPU that the
+        threads: CPU threads of forwards, each with its own CPU; None for every CPU that the
             process may use.
         policy: arithmetic of every forward.
 
@@ -85,7 +85,8 @@ class ComputeDevice(Clock):
         accelerator: name of the GPU, or None.
         gpu_uuid: the GPU's UUID as PyTorch gives it, or None.
         libraries: versions of the libraries that compute on it, beside PyTorch's own.
-        cpus: logical CPUs this process is confined to, as many as threads; empty where it cannot.
+        cpus: logical CPUs this process is confined to, as many as threads; empty if the system
+            cannot confine it.
 
     Raises:
         MeasurementError: it cannot do what the policy asks for, or more threads than CPUs.
@@ -105,16 +106,17 @@ class ComputeDevice(Clock):
         start_pool()
 
     def guard(self, network: nn.Module) -> PolicyGuard:
-        """Undo what loading a network changed of threads and flags, and watch them from now on."""
+        """Undo changes to threads and flags that loading a network made, and watch them from now
+        on."""
         hold_threads(self.threads, self.cpus)
         return PolicyGuard(network, self.policy)
 
     @abstractmethod
     def require(self, policy: ForwardPolicy) -> None:
-        """Refuse a policy that it cannot follow.
+        """Refuse a policy that this device cannot follow.
 
         Raises:
-            MeasurementError: what it lacks.
+            MeasurementError: what the device lacks.
         """
 
     @staticmethod
@@ -124,21 +126,22 @@ class ComputeDevice(Clock):
 
     @abstractmethod
     def begin_memory_pass(self) -> None:
-        """What is allocated now is the weights; the pass's peak starts from it."""
+        """Begin a pass: memory that is allocated now is the weights, and the peak starts from it.
+        """
 
     @abstractmethod
     def measure_memory(self, forward: Callable[[], T]) -> tuple[T, MemoryUse | None]:
-        """Run a forward to its end; its result and memory, None where there is no such memory.
+        """Run a forward to its end; its result and memory, None if the device has no such memory.
 
-        What is alive before it, such as its input, is in the peak: another output must not be.
+        The peak includes what is alive before, such as the input. So no other output may be alive.
         """
 
     @abstractmethod
     def end_memory_pass(self, images: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """What the pass took whose images are given; nothing else may have run since it began.
+        """Memory of a pass over these images; nothing else may have run since it began.
 
         Args:
-            images: fields of ``ImageMemory``, one an image.
+            images: fields of ``ImageMemory``, one per image.
 
         Returns:
             Fields of ``Memory``, or of ``Absent``.
@@ -154,7 +157,7 @@ class CpuDevice(HostClock, ComputeDevice):
         super().__init__(torch.device("cpu"), threads, policy)
 
     def require(self, policy: ForwardPolicy) -> None:
-        """Refuse what only GPUs have."""
+        """Refuse options that only GPUs have."""
         for name, asked in (
             ("TF32", policy.precision == "tf32"),
             ("cudnn.benchmark", policy.cudnn_benchmark),
@@ -167,10 +170,10 @@ class CpuDevice(HostClock, ComputeDevice):
 
     @staticmethod
     def synchronize(device: torch.device) -> None:
-        """Nothing to wait for."""
+        """Return at once: a CPU has nothing to wait for."""
 
     def begin_memory_pass(self) -> None:
-        """Nothing to begin."""
+        """Return at once: a CPU has nothing to begin."""
 
     def measure_memory(self, forward: Callable[[], T]) -> tuple[T, None]:
         """Run a forward; its result."""
@@ -188,12 +191,12 @@ class CpuDevice(HostClock, ComputeDevice):
 class CudaDevice(ComputeDevice):
     """Forwards on the current CUDA device, timed by events on its current stream.
 
-    Work that a network leaves on other streams may outlast the second event; it is in the time
-    of delivery, which waits for the whole device.
+    Work that a network leaves on other streams may continue after the second event. The time of
+    delivery includes it, because delivery waits for the whole device.
 
     Raises:
-        MeasurementError: this PyTorch build or machine has no CUDA device, it cannot do what
-            the policy asks for, or more threads than CPUs.
+        MeasurementError: this PyTorch build or machine has no CUDA device, it cannot do what the
+            policy asks for, or more threads than CPUs.
     """
 
     clock = DEVICES["cuda"].clock
@@ -233,7 +236,7 @@ class CudaDevice(ComputeDevice):
         torch.cuda.synchronize(device)
 
     def time(self, forward: Callable[[], T]) -> tuple[T, float]:
-        """Run a forward to its end, the device idle before; its result and event seconds."""
+        """Run a forward to its end on an idle device; its result and event seconds."""
         start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         torch.cuda.synchronize(self.device)
@@ -256,8 +259,8 @@ class CudaDevice(ComputeDevice):
     def measure_memory(self, forward: Callable[[], T]) -> tuple[T, MemoryUse]:
         """Run a forward between a reset and a reading of the allocator's peaks.
 
-        The peak before the reset is kept for the pass: what lies between two forwards, such as
-        conversions of pixels, is in the challenge's number.
+        The peak before the reset is kept for the pass. Work between two forwards, such as
+        conversions of pixels, is part of the challenge's figure.
         """
         self._keep_pass_peak()
         torch.cuda.synchronize(self.device)
@@ -289,7 +292,7 @@ class CudaDevice(ComputeDevice):
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Keep Python's cyclic garbage collector out of what is timed."""
+    """Keep Python's cyclic garbage collector out of timed code."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -300,14 +303,14 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def core_of(cpu: int, folder: Path = CPU_FOLDER) -> Hashable:
-    """What is equal for the logical CPUs of one physical core, as Linux tells it.
+    """A key that is equal for the logical CPUs of one physical core, as Linux reports it.
 
     Args:
         cpu: number of the logical CPU.
         folder: where the kernel describes CPUs.
 
     Returns:
-        Package and core numbers; the CPU's own number where the kernel does not tell.
+        Package and core numbers; the CPU's own number if the kernel does not report them.
     """
     topology = folder / f"cpu{cpu}" / "topology"
     try:
@@ -321,15 +324,15 @@ def core_of(cpu: int, folder: Path = CPU_FOLDER) -> Hashable:
 def choose_cpus(
     available: Collection[int], threads: int, core: Callable[[int], Hashable] = core_of
 ) -> tuple[int, ...]:
-    """Logical CPUs for as many threads: each on a core of its own as long as there are cores.
+    """Logical CPUs for so many threads, on separate cores as long as there are cores.
 
     Args:
         available: numbers of the CPUs that may be used, at least ``threads``.
         threads: how many are wanted.
-        core: what is equal for CPUs of one physical core.
+        core: key that is equal for CPUs of one physical core.
 
     Returns:
-        Numbers in ascending order; of several equal choices that of the lowest numbers.
+        Numbers in ascending order; among equal choices the one with the lowest numbers.
     """
     seen: dict[Hashable, int] = {}
     ranked: list[tuple[int, int]] = []
@@ -343,17 +346,17 @@ def choose_cpus(
 def pin_threads(threads: int | None) -> tuple[int, tuple[int, ...]]:
     """Give this process as many CPUs as threads, and PyTorch as many threads.
 
-    Call it before the first parallel operator: threads inherit the CPUs of the one that starts
-    them. Threads that are there already are moved.
+    Call it before the first parallel operator, because threads inherit the CPUs of the thread that
+    starts them. Threads that exist already are moved.
 
     Args:
         threads: of forwards; None for every CPU available.
 
     Returns:
-        Threads and the CPUs' numbers, ascending; no CPUs where the system cannot pin.
+        Threads and the CPUs' numbers, ascending; no CPUs if the system cannot pin.
 
     Raises:
-        MeasurementError: more threads than CPUs: two on one CPU would wait for each other.
+        MeasurementError: more threads than CPUs; two threads on one CPU would wait for each other.
     """
     count = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -382,8 +385,8 @@ def hold_threads(threads: int, cpus: tuple[int, ...]) -> None:
             except ProcessLookupError:  # noqa: PERF203 - it ended meanwhile
                 continue
             except PermissionError:
-                # A sandbox that cannot tell other threads from other processes. Those that are
-                # there already belong to libraries; PyTorch's inherit the CPUs of this one.
+                # A sandbox that cannot tell other threads from other processes. Threads that exist
+                # already belong to libraries; PyTorch's threads inherit the CPUs of this one.
                 os.sched_setaffinity(0, cpus)
     torch.set_num_threads(threads)
 
@@ -392,20 +395,20 @@ KINDS: Final[dict[Device, type[CpuDevice | CudaDevice]]] = {"cpu": CpuDevice, "c
 
 
 def open_device(name: Device, *, threads: int | None, policy: ForwardPolicy) -> ComputeDevice:
-    """Prepare this process for measuring on a device, for good.
+    """Prepare this process for measuring on a device, for the rest of its life.
 
     Args:
         name: of the device.
-        threads: CPU threads of forwards, each with a CPU of its own; None for every CPU that
-            the process may use.
+        threads: CPU threads of forwards, each with its own CPU; None for every CPU that the
+            process may use.
         policy: arithmetic of every forward.
 
     Raises:
-        MeasurementError: the device is not there, or cannot do what is asked for.
+        MeasurementError: there is no such device, or it cannot do what is asked for.
     """
     return KINDS[name](threads, policy)
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for all work on a device, as the host's clock must before it is read."""
+    """Wait for all work on a device. Do this before the host's clock is read."""
     next(kind for name, kind in KINDS.items() if name == device.type).synchronize(device)

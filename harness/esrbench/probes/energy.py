@@ -1,7 +1,7 @@
-"""Joules an image, by NVML's counter of a GPU's energy or by RAPL's of a processor's.
+"""Joules per image, by NVML's counter of a GPU's energy or by RAPL's of a processor's.
 
-Energy is never estimated from a power limit. The counters are read by the evaluator, out of reach
-of a network. They change in steps, every 20 to 100 ms on a GPU, so a window counts from their first
+Energy is never estimated from a power limit. The evaluator reads the counters, out of reach of a
+network. They change in steps, every 20 to 100 ms on a GPU. So a window counts from their first
 change to their last.
 """
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 POWERCAP: Final = Path("/sys/class/powercap")
 FEWEST_UPDATES: Final = 20
-"""Changes of a counter in a window of rest, in which it is looked at all the time. A window of work
-is no shorter, so its ends are off by 5 % at most."""
+"""Changes of a counter in a window of rest, in which it is read all the time. A window of work is
+at least as long, so its ends are off by 5 % at most."""
 FEWEST_IMAGES: Final = 3
-"""In a window of work, of which two are counted at least, however long they take."""
+"""Images in a window of work, however long they take; at least two of them are counted."""
 COOLING_SECONDS: Final = 1.0
-"""Between work and rest: power falls within that time."""
+"""Pause between work and rest, in which power falls."""
 WARM_UP: Final = 3
 REST_SECONDS: Final = 0.01
-"""Between two looks at a counter while nothing runs."""
+"""Pause between two readings of a counter while nothing runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,9 @@ def energy_window(
     """What was counted between a counter's first change and its last.
 
     Args:
-        samples: in order; between two of them each domain wraps once at most.
+        samples: in order; between two of them each domain wraps at most once.
         unit: joules of one count.
-        ranges: of each domain, how many counts there are before it starts from 0 again; None for
-            no end.
+        ranges: number of counts of each domain before it starts from 0 again; None for no limit.
         fewest: changes after the first one.
 
     Raises:
@@ -107,7 +106,7 @@ class NvmlCounter:
         handle: of the GPU.
 
     Raises:
-        NVMLError: of ``nvml``, where the GPU has no such counter; it is asked for once.
+        NVMLError: from ``nvml``, if the GPU has no such counter; it is read once here.
     """
 
     kind: Final = "nvml"
@@ -149,7 +148,7 @@ class RaplCounter:
             raise FileNotFoundError(message)
         self.domains = tuple(covered.values())
         self._files = [zone / "energy_uj" for zone in covered]
-        # The largest count is still a count of its own.
+        # A counter also takes its largest value, so it has one value more.
         self.ranges: tuple[int | None, ...] = tuple(
             int((zone / "max_energy_range_uj").read_text()) + 1 for zone in covered
         )
@@ -168,8 +167,8 @@ def open_counter(*, gpu: bool, gpu_uuid: str | None = None) -> Counter | Absent:
 
     Args:
         gpu: whether that is a GPU.
-        gpu_uuid: as the worker tells it. One that names another GPU gains nothing: energy that
-            is not above idle power is no figure.
+        gpu_uuid: as the worker reports it. Naming another GPU gains nothing: energy that is not
+            above idle power is no figure.
     """
     if not gpu:
         try:
@@ -211,12 +210,12 @@ def measure_energy(
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Energy:
-    """Upscale one input again and again, in windows, each after one of rest.
+    """Upscale one input repeatedly, in windows, with a window of rest before each.
 
     Args:
         upscale: makes one SR image and waits for it.
         lr: uint8 (H, W, 3) RGB. It is shifted by other rows and columns each time, so that a cache
-            has no use.
+            does not help.
         counter: of the device.
         windows: number of windows of work.
         window_seconds: length of each.
@@ -225,7 +224,7 @@ def measure_energy(
         sleep: waits for some seconds.
 
     Raises:
-        MeasurementError: as of ``energy_window``, and what ``upscale`` raises.
+        MeasurementError: as in ``energy_window``; also what ``upscale`` raises.
     """
     images = 0
 

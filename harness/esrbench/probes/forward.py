@@ -1,4 +1,4 @@
-"""Pixels to network and back: the one place where uint8 images meet float tensors."""
+"""Converts uint8 images to float32 tensors and back; no other module does this."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.protocol import Protocol
 
-_STRIP_ROWS = 128  # rows of an SR image worked on at once: what a strip needs stays in cache
+_STRIP_ROWS = 128  # rows of an SR image processed at once, so that a strip fits into the cache
 
 LUMA_SPAN = 219.0
 """Luma levels between black (16) and white (235), over 255 levels of RGB."""
@@ -32,9 +32,9 @@ class InvalidOutputError(MeasurementError):
 class PixelConversion:
     """How images enter and leave a network.
 
-    A ``y`` network sees BT.601 luma; its SR luma replaces that of the bicubic-enlarged LR image,
-    whose chroma is kept, as papers that work on Y show their results. A ``bicubic-hr`` network
-    sees the LR image enlarged by MATLAB's bicubic with mirrored borders.
+    A ``y`` network sees BT.601 luma. Its SR luma replaces the luma of the bicubic-enlarged LR
+    image, whose chroma is kept, as in papers that work on Y. A ``bicubic-hr`` network sees the LR
+    image enlarged by MATLAB's bicubic with mirrored borders.
 
     Attributes:
         scale: upscaling factor.
@@ -72,7 +72,7 @@ class PixelConversion:
     def size_for_1280x720(self) -> tuple[int, int] | None:
         """Height and width of its input for an SR image of 1280x720, or of as many pixels.
 
-        None where the scale divides neither 1280x720 nor 960x960.
+        None if the scale divides neither 1280x720 nor 960x960.
         """
         for height, width in ((720, 1280), (960, 960)):
             if height % self.scale == width % self.scale == 0:
@@ -96,7 +96,7 @@ class PixelConversion:
             float32 (1, C, H', W') in [0, data_range], contiguous.
         """
         seen = lr if self.input == "lr" else self._enlarged(lr, enlarged)
-        # Divided, as the challenge's script does: a product with 1/255 rounds otherwise.
+        # We divide, as the challenge's script does: a product with 1/255 rounds differently.
         divisor = 255 / self.data_range
         if self.color == "rgb":
             return _planes(seen, divisor).to(device)
@@ -113,8 +113,8 @@ class PixelConversion:
 
         Args:
             sr: (1, C, scale*H, scale*W), floating point.
-            lr: (H, W, 3) uint8 RGB, whose chroma a ``y`` network's output takes.
-            enlarged: as of ``to_input``.
+            lr: (H, W, 3) uint8 RGB; the output of a ``y`` network gets its chroma.
+            enlarged: as in ``to_input``.
 
         Returns:
             (scale*H, scale*W, 3) uint8 RGB.
@@ -137,7 +137,7 @@ class PixelConversion:
         return upscale(lr, self.scale, border="mirror") if enlarged is None else enlarged
 
     def validate(self, sr: object, lr_size: tuple[int, int]) -> torch.Tensor:
-        """The output itself if it is an SR image for an LR size.
+        """Return the output if it is an SR image for an LR size.
 
         Raises:
             InvalidOutputError: not a tensor, another shape than (1, C, scale*H, scale*W), not
@@ -145,7 +145,7 @@ class PixelConversion:
         """
         height, width = lr_size
         expected = (1, self.channels, height * self.scale, width * self.scale)
-        # A subclass, or a layout of its own, may put work off until somebody looks at its values.
+        # A subclass or a custom layout may delay its work until somebody reads its values.
         if (
             not isinstance(sr, torch.Tensor)
             or type(sr) not in {torch.Tensor, torch.nn.Parameter}
@@ -162,7 +162,7 @@ class PixelConversion:
             )
         if not sr.is_floating_point():
             raise InvalidOutputError(f"the output is {sr.dtype}, expected a floating type")
-        # A finite sum has finite terms; the sum of finite terms may overflow.
+        # If the sum is finite, all terms are. But the sum of finite terms may overflow.
         broken = 0 if torch.isfinite(sr.sum()) else int((~torch.isfinite(sr)).sum())
         if broken:
             raise InvalidOutputError(
@@ -173,7 +173,7 @@ class PixelConversion:
 
 
 def fixed_lr(protocol: Protocol) -> npt.NDArray[np.uint8]:
-    """The protocol's fixed input: seeded noise of every level.
+    """The protocol's fixed input: seeded noise with every level.
 
     Returns:
         (H, W, 3) uint8 of the protocol's counted input size.
@@ -187,7 +187,7 @@ def _kind(sr: object) -> str:
 
 
 def _planes(image: npt.NDArray[np.uint8], divisor: float) -> torch.Tensor:
-    """(H, W, 3) levels as a float32 tensor (1, 3, H, W), each over a divisor."""
+    """(H, W, 3) levels as a float32 tensor (1, 3, H, W), each divided by a divisor."""
     planes = torch.empty((1, 3, *image.shape[:2]), dtype=torch.float32, device="cpu")
     channels = image.transpose(2, 0, 1) if OPENCV is None else OPENCV.split(image)
     for plane, channel in zip(planes[0].numpy(), channels):
@@ -203,10 +203,9 @@ def _is_planar(sr: torch.Tensor) -> bool:
 def _levels(sr: torch.Tensor, data_range: float) -> npt.NDArray[np.uint8]:
     """(3, H, W) values as (H, W, 3) levels: the general formula, strip by strip.
 
-    OpenCV, and numpy without it, multiply in float32 and round half to even as torch does, and a
-    division by 1
-    changes nothing, so that every level is the same. In one thread: the strips are too small
-    to be worth waking others for.
+    OpenCV, and numpy without it, multiply in float32 and round half to even as torch does. A
+    division by 1 changes nothing. So every level is the same. One thread does it, because the
+    strips are too small to be worth waking others.
     """
     values = sr.to(torch.float32).numpy()
     height, width = values.shape[1:]

@@ -1,4 +1,4 @@
-"""When a warm-up ends and when enough rounds were timed, whatever times them."""
+"""Decides when a warm-up ends and when enough rounds were timed; callers do the timing."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class WarmUp:
     """Untimed forwards before the rounds.
 
     Attributes:
-        seconds: one a forward, in order.
-        steady: whether it ended because forwards became no faster; false at the design's bounds
-            and without warm-up.
+        seconds: one per forward, in order.
+        steady: whether it ended because forwards no longer became faster; false if it ended at a
+            limit of the design, and without warm-up.
     """
 
     seconds: tuple[float, ...]
@@ -33,7 +33,7 @@ class RoundTimes:
     """Timed rounds.
 
     Attributes:
-        seconds: one a round, in order.
+        seconds: one per round, in order.
         stopped_by: what ended them.
     """
 
@@ -70,10 +70,10 @@ def narrow(seconds: Sequence[float], target: float) -> bool:
 
 
 def warm_up(forward: Callable[[], float], design: LatencyDesign) -> WarmUp:
-    """Make forwards of one shape until they are ``steady`` or reach a bound.
+    """Run forwards of one shape until they are ``steady`` or reach a limit.
 
     Args:
-        forward: makes one and returns its seconds.
+        forward: runs one and returns its seconds.
         design: fewest, most and budget.
     """
     seconds: list[float] = []
@@ -91,10 +91,10 @@ def warm_up(forward: Callable[[], float], design: LatencyDesign) -> WarmUp:
 def time_rounds(forward: Callable[[int], float], design: LatencyDesign) -> RoundTimes:
     """Time forwards until the median is known, the rounds are used up, or the budget is.
 
-    Because the interval is checked after each round, its actual coverage can be below 95 %: in
-    simulations of the default design with log-normal and exponential noise of 0.5 to 7 % it held
-    the true median in 93 to 97 % of all runs, but at 5 % noise in only 79 to 85 % of those runs
-    that an interval ended.
+    Because the interval is checked after each round, its actual coverage can be below 95 %. We
+    simulated the default design with log-normal and exponential noise of 0.5 to 7 %. The interval
+    contained the true median in 93 to 97 % of all runs. At 5 % noise, it did so in only 79 to 85 %
+    of the runs that an interval ended.
 
     Args:
         forward: makes the round of a number, from 0, and returns its seconds.
@@ -109,7 +109,7 @@ def time_rounds(forward: Callable[[int], float], design: LatencyDesign) -> Round
 
 
 def _stop(seconds: Sequence[float], spent: float, design: LatencyDesign) -> StoppedBy | None:
-    """What ends the rounds after these, or None."""
+    """The reason to end after these rounds, or None."""
     if len(seconds) < design.min_rounds:
         return None
     if narrow(seconds, design.target_half_width):

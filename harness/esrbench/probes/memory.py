@@ -1,16 +1,16 @@
 """Peak GPU memory of a forward, predicted without a GPU from how long its tensors live.
 
-A forward on ``meta`` runs the same Python code and the same operators as one on a GPU, so its
-tensors are made and released in the same order; only their pixels are missing. Each storage is
-counted from the operator that returned it until the last reference to it is gone, which is when
-PyTorch hands its block back to the allocator.
+A forward on ``meta`` runs the same Python code and the same operators as one on a GPU. So its
+tensors are made and released in the same order; only their pixels are missing. Each storage counts
+from the operator that returned it until its last reference is gone. At that moment PyTorch returns
+its block to the allocator.
 
-The plain sum of what is alive is what PyTorch asks its allocator for and does not depend on
-what ran before. ``torch.cuda.max_memory_allocated`` reports a little more: blocks that were
-taken whole (see ``esrbench.probes.allocator``), depending on which images came first.
+The sum of all live tensors is what PyTorch requests from its allocator. It does not depend on what
+ran before. ``torch.cuda.max_memory_allocated`` reports a little more: some blocks are larger than
+their tensor (see ``esrbench.probes.allocator``), and this depends on which images came first.
 
 Left out: workspaces of cuDNN and cuBLAS, buffers inside a CUDA kernel, the CUDA context, and
-what the caching allocator reserves without using it.
+memory that the caching allocator reserves without using it.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ LARGEST_SIDE: Final = 510
 """Longest side of a DIV2K validation image at x4 in pixels; the largest one is 510x510."""
 
 TIMELINE_POINTS: Final = 120
-"""Most points of the memory over a forward that a prediction keeps."""
+"""Most points of the curve of memory over a forward that a prediction keeps."""
 
 USUAL_SIDE: Final = 339
-"""Height in pixels of most of them, which are 510 wide."""
+"""Height in pixels of most of them; they are 510 wide."""
 
 ORDERS: Final = (
     (510,),
@@ -53,10 +53,10 @@ ORDERS: Final = (
     (339, 384, 510),
     (300, 339, 384, 408, 510),
 )
-"""Plausible orders of images before and with the largest: heights of 510 pixels' width.
+"""Plausible orders of images up to the largest: heights of images that are 510 pixels wide.
 
-Most of DIV2K's validation images have sides of 3:2 (339x510 at x4). Their order in the
-challenge's runs is not published beyond that, so the figure is a band.
+Most of DIV2K's validation images have sides of 3:2 (339x510 at x4). The order in the challenge's
+runs is not published, so the figure is a band.
 """
 
 
@@ -69,16 +69,16 @@ def predict_memory(
     """Predict the memory of one forward of a batch of 1 in float32 under ``inference_mode``.
 
     Args:
-        network: in eval mode, on CPU or ``meta``, or what builds it; a copy of it runs, without
-            values.
+        network: in eval mode, on CPU or ``meta``, or a function that builds it; a copy of it runs,
+            without values.
         input_size: height and width of its input in pixels.
         channels: of its input.
 
     Returns:
         Two figures. One is the highest sum of parameters, buffers, input, features and output that
-        are alive at the same time, each rounded up to 512 bytes. The other is the band of what a
-        caching allocator reports for images of this size after smaller ones. Sizes that the network
-        refuses are left out.
+        are alive at the same time, each rounded up to 512 bytes. The other is the range that a
+        caching allocator reports for images of this size after smaller ones. Sizes that the
+        network refuses are left out.
 
     Raises:
         MeasurementError: the output is no tensor.
@@ -90,7 +90,7 @@ def predict_memory(
     images = {LARGEST_SIDE: largest}
     for side in {side for order in ORDERS for side in order} - {LARGEST_SIDE}:
         smaller = (input_size[0] * side // LARGEST_SIDE, input_size[1])
-        # A stranger's forward may refuse a smaller image by whatever it likes to raise.
+        # A stranger's forward may refuse a smaller image by any exception.
         with contextlib.suppress(Exception):
             images[side] = trace_lifetimes(traced, input_size=smaller, channels=channels)
     reported = [
@@ -111,10 +111,10 @@ def predict_memory(
 
 
 def unpredicted(policy: ForwardPolicy) -> Absent | None:
-    """Why no prediction holds for a policy, or None if it does.
+    """Why no prediction is valid under a policy, or None if one is.
 
-    What is predicted are tensors of float32 in their plain layout, by the operators of the
-    network as it is written.
+    Predictions are for float32 tensors in their plain layout, and for the operators of the network
+    as it is written.
     """
     eager = policy.backend == EAGER and not policy.channels_last
     if policy.precision in ("fp32", "tf32") and eager:
@@ -129,14 +129,14 @@ def unpredicted(policy: ForwardPolicy) -> Absent | None:
 
 @dataclass(slots=True)
 class Lifetimes:
-    """When the tensors of one forward came and went, its network's own state left out.
+    """When the tensors of one forward were made and released, without the network's own state.
 
     Attributes:
-        events: (number of the tensor, bytes) in the order in which they happened; bytes are
-            multiples of 512, negative where the tensor goes.
+        events: (number of the tensor, bytes), in order; bytes are multiples of 512, negative if
+            the tensor is released.
         alive_bytes: of all tensors alive.
-        peak_bytes: most of them so far.
-        peak_operator: operator that reached that; ``input`` before any.
+        peak_bytes: highest value of ``alive_bytes`` so far.
+        peak_operator: operator that reached the peak; ``input`` before any.
         input_bytes: of the input.
         output_bytes: of the output.
     """
@@ -188,7 +188,7 @@ def trace_lifetimes(
 
 
 class _Recorder:
-    """Notes when storages on ``meta`` come and go."""
+    """Notes when storages on ``meta`` are made and released."""
 
     def __init__(self, known: Iterator[Tensor]) -> None:
         self.lifetimes = Lifetimes()
@@ -200,14 +200,14 @@ class _Recorder:
 
     @contextlib.contextmanager
     def following_linears(self, network: nn.Module) -> Iterator[None]:
-        """Know in which Linear an operator runs.
+        """Note in which Linear an operator runs.
 
-        A Linear adds its bias to a product in place, but out of place where any dispatch mode
-        watches it.
+        A Linear adds its bias to a product in place. But it adds it out of place if any dispatch
+        mode watches.
         """
         with contextlib.ExitStack() as hooks:
             for module in network.modules():
-                # A subclass with a forward of its own may keep the product for later.
+                # A subclass with its own forward may keep the product for later.
                 own = type(module).forward is nn.Linear.forward and "forward" not in vars(module)
                 if isinstance(module, nn.Linear) and own and module.bias is not None:
                     hooks.enter_context(module.register_forward_pre_hook(self._enter))
@@ -225,7 +225,7 @@ class _Recorder:
     def watch(
         self, called: str, args: tuple[Any, ...], _kwargs: dict[str, Any], result: Any
     ) -> None:
-        """Note what an operator returned; told by ``ShapeMode``."""
+        """Note what an operator returned; ``ShapeMode`` calls this."""
         if self._linears and called == "aten::add" and args[1] is self._linears[-1].bias:
             self._take_over(args[0], result)
         elif isinstance(result, Tensor):
@@ -236,7 +236,7 @@ class _Recorder:
                     self.see(each, called)
 
     def see(self, tensor: Tensor, called: str) -> None:
-        """Note a tensor if its storage is new: views and results in place are not."""
+        """Note a tensor if its storage is new; views and in-place results have no new storage."""
         if not tensor.is_meta:
             return
         storage = tensor.untyped_storage()
@@ -246,7 +246,7 @@ class _Recorder:
         if known is not None:
             if known[2] is None or known[1] == size:
                 return
-            # It was resized: its block is replaced.
+            # It was resized, so its block is replaced.
             self._release(address)
         number = self._numbers
         self._numbers += 1
@@ -264,7 +264,7 @@ class _Recorder:
                 lifetimes.peak_operator = called
 
     def _take_over(self, product: Tensor, total: Tensor) -> None:
-        """Note that a result lies where an operand does."""
+        """Note that a result has the memory of an operand."""
         taken = self._alive.pop(_address(product.untyped_storage()), None)
         if taken is None:
             self.see(total, "aten::add")
@@ -276,7 +276,7 @@ class _Recorder:
         self._alive[address] = (number, size, released)
 
     def close(self) -> None:
-        """Release what the forward left alive, in a cache of its own: the image is done."""
+        """Release what the forward kept in a cache of its own: the image is done."""
         for address, (_, _, reference) in list(self._alive.items()):
             if reference is not None:
                 self._release(address)
@@ -293,14 +293,14 @@ class _Recorder:
 
 
 def _timeline(weights_bytes: int, events: Sequence[tuple[int, int]]) -> tuple[int, ...]:
-    """Bytes alive over a forward, the most of each of ``TIMELINE_POINTS`` shares of its events."""
+    """Bytes alive over a forward: the highest value in each of ``TIMELINE_POINTS`` equal parts."""
     alive = list(accumulate((size for _, size in events), initial=weights_bytes))
     step = math.ceil(len(alive) / TIMELINE_POINTS)
     return tuple(max(alive[start : start + step]) for start in range(0, len(alive), step))
 
 
 def _allocated(weights: Sequence[int], images: Sequence[Lifetimes]) -> int:
-    """Peak that the caching allocator counts over a network and images in this order."""
+    """Peak that the caching allocator counts for a network and images in this order."""
     allocator = CachingAllocator()
     for size in weights:
         if size:
@@ -326,5 +326,5 @@ def _bytes_of(tensor: Tensor) -> int:
 
 
 def _address(storage: torch.UntypedStorage) -> int:
-    """Identity of a storage; no other one has it while this one is alive."""
+    """Identity of a storage; it is unique while the storage is alive."""
     return int(storage._cdata)  # noqa: SLF001 - private to torch

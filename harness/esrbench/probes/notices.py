@@ -1,4 +1,4 @@
-"""What an audit found, in words: typed notices for a reader of the counts."""
+"""Findings of an audit as typed notices, for readers of the counts."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ if TYPE_CHECKING:
     from esrbench.records import Audit, Recount, SizedCount
 
 SIZE_LIMIT: Final = 0.02
-"""Multiply-accumulates of a pixel may differ between sizes by this share of the smallest.
+"""Multiply-accumulates per pixel may differ between sizes by this share of the smallest.
 
-Strides that do not divide the size cost up to 0.1 %, padding to a multiple of a window 0.8 %
-(510 to 512), the attention of an honest challenge entry 1.8 %.
+Strides that do not divide the size cost up to 0.1 %, padding to a multiple of a window 0.8 % (510
+to 512), and the attention of an honest challenge entry 1.8 %.
 """
 
 COMPARED_SIDE: Final = 64
-"""Sizes with a shorter side are not compared: there the borders outweigh the rest."""
+"""Sizes with a shorter side are not compared, because there the borders dominate."""
 
 HIDDEN_SHARE: Final = 0.01
 HIDDEN_ELEMENTS: Final = 1000
-"""Constants may exceed parameters by this share, and by this many elements whatever the share:
-colour means, index tables, weights of an interpolation."""
+"""Constants may exceed parameters by this share, or by this many elements: colour means, index
+tables, weights of an interpolation."""
 
 INDEX_SHARE: Final = 0.1
-"""Index tables up to this share of the parameters are no hidden weights: a window attention
-without them would compute them from the window's size."""
+"""Index tables up to this share of the parameters are no hidden weights. A window attention could
+compute them from the size of the window."""
 
 ELEMENTWISE_SHARE: Final = 0.25
 ELEMENTWISE_RESULTS: Final = 1000
-"""Elementwise work rivals multiply-accumulates from this share on, above so many an input pixel.
+"""A notice reports elementwise work from this share of the multiply-accumulates on, and above so
+many results per input pixel.
 
-Registered networks have up to 2.6 %, and bicubic interpolation 725 a pixel.
+Registered networks have up to 2.6 %, and bicubic interpolation 725 per pixel.
 """
 
 PRECISION: Final = "fp32"
-"""Class of the input of every audit."""
+"""Precision of the input of every audit."""
 
 PRODUCT_TYPES: Final = {
     "fp32": frozenset({"float32"}),
@@ -51,11 +52,11 @@ PRODUCT_TYPES: Final = {
     "int8": frozenset({"float32"}),
     "int8-w16": frozenset({"float32"}),
 }
-"""Types of products in each class of precision; audits start with float32 in each."""
+"""Types of products in each precision; audits start with float32 in each."""
 
 
 def notices_of(audit: Audit, params: int, precision: str = PRECISION) -> Iterator[Notice]:
-    """What an audit found that a reader of the counts should know.
+    """Notices about an audit that a reader of the counts should know.
 
     Args:
         audit: of a network.
@@ -72,7 +73,7 @@ def notices_of(audit: Audit, params: int, precision: str = PRECISION) -> Iterato
         yield counted_otherwise(recount.describe())
     sizes = list(audit.sizes)
     if recount is not None and recount.without_values.input_size != sizes[0].input_size:
-        # Else a network could work honestly without values just where it is counted again.
+        # Otherwise a network could work honestly without values only at the size of the recount.
         sizes.insert(0, recount.without_values)
     compared = [count for count in sizes if min(count.input_size) >= COMPARED_SIDE]
     costs = [count.macs_per_pixel for count in compared]
@@ -139,7 +140,7 @@ def notices_of(audit: Audit, params: int, precision: str = PRECISION) -> Iterato
 
 
 def counted_otherwise(found: str) -> Notice:
-    """The notice of two counts of one forward that differ."""
+    """The notice for two counts of one forward that differ."""
     return Notice(
         code="counted-otherwise",
         message=f"two counts of the same forward differ: {found}",

@@ -1,4 +1,4 @@
-"""How many numbers a network holds: those of its code, and those that say its tables."""
+"""How many numbers a network contains: those in its code, and those needed to write its tables."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LEAST_ELEMENTS: Final = 256
-"""Smaller tables are taken as they are."""
+"""Smaller tables count in full."""
 
 PATTERN_SHARE: Final = 1 / 8
-"""A table is a pattern if it takes fewer bytes than this share of its elements: less than one bit
-for each, which is what the least of weights takes."""
+"""A table is a pattern if it compresses to fewer bytes than this share of its elements. That is
+less than one bit for each, and the smallest weights take one bit."""
 
 _SAMPLE_ELEMENTS: Final = 2**14
 _SAMPLE_BYTES: Final = 1
-"""Numbers of whose first ones each takes more bytes are no pattern, whatever follows."""
+"""If the first numbers of a table take more bytes each, it is no pattern, whatever follows."""
 
 _ORDERED_ELEMENTS: Final = 2**21
-"""Larger tables are not sorted, which takes seconds."""
+"""Larger tables are not sorted, because that takes seconds."""
 
 _NUMBER_BYTES: Final = 4
 
@@ -57,7 +57,7 @@ class Numbers:
         self._length = 0
 
     def add(self, number: Hashable) -> None:
-        """Take the next number of the sequence, or whatever stands for one."""
+        """Take the next number of the sequence, or a token that represents one."""
         key = number if number == number else "nan"  # noqa: PLR0124 - NaN equals nothing
         following = self._next[self._state].get(key)
         if following is None:
@@ -99,17 +99,17 @@ class Numbers:
 
 
 def numbers_needed(tensor: Tensor) -> int:
-    """Numbers that the storage of a tensor holds, or those that its pattern takes.
+    """Count the numbers in the storage of a tensor, or those of its pattern.
 
     Args:
-        tensor: strided, of any shape and type; a complex number is two. Its storage is looked at
-            if it lies in the CPU's memory.
+        tensor: strided, of any shape and type; a complex number is two. Its storage is read if it
+            is in the CPU's memory.
 
     Returns:
-        Distinct numbers and what their order takes, where that is far less than the elements: the
-        attention mask of shifted windows, the index table of relative positions, a grid of
-        coordinates. Otherwise its elements, and so where all are equal: what nobody filled yet is
-        no pattern.
+        For a pattern, the distinct numbers and what their order takes. Patterns are for example
+            the attention mask of shifted windows, the index table of relative positions, and a
+            grid of coordinates. Otherwise, and if all elements are equal, the number of elements:
+            a tensor that is not filled yet is no pattern.
     """
     itemsize = tensor.element_size() // (2 if tensor.is_complex() else 1)
     storage = tensor.untyped_storage()

@@ -1,7 +1,7 @@
 """Two networks timed against each other in one process, pair by pair.
 
-Whatever slows a machine down lasts longer than two forwards, so it slows both forwards of a pair
-and leaves their ratio as it is.
+A disturbance of the machine usually lasts longer than two forwards. So it slows both forwards of a
+pair and leaves their ratio as it is.
 
 Workers of other environments run this file too: it needs Python 3.8 and nothing else.
 """
@@ -49,15 +49,15 @@ def time_pairs(
     """Time pairs and, spread evenly among them, pairs of two copies of the baseline.
 
     Args:
-        candidate: runs its network once on the input that all share.
-        baseline: likewise.
+        candidate: runs its network once on the shared input.
+        baseline: runs its network once on the same input.
         clock: times each forward to its end.
         count: number of pairs.
         candidate_first: whether the candidate begins the first pair; the order alternates.
         copies: two copies of the baseline, the numerator first; needed for self-check pairs.
         self_count: number of self-check pairs.
         twin_first: whether the first copy begins the first of these; the order alternates.
-        verify: called with each forward after it ran; raises where it broke the protocol.
+        verify: called with each forward after it ran; raises if the forward broke the protocol.
     """
     pairs: list[Pair] = []
     self_pairs: list[Pair] = []

@@ -1,8 +1,8 @@
 """The arithmetic of every forward: set before the first, verified after each.
 
-PyTorch has two interfaces to the precision of float32 operators, ``allow_tf32`` and its kin
-and, since 2.9, ``fp32_precision``; where they contradict each other, reading the older raises.
-Both are set here, the older first, so that whatever a network's code reads is consistent.
+PyTorch has two interfaces for the precision of float32 operators: ``allow_tf32`` and related
+flags, and ``fp32_precision`` since 2.9. If they contradict each other, reading the older one
+raises an error. Both are set here, the older first, so a network's code reads consistent values.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ DTYPES = {
     "int8": torch.float32,
     "int8-w16": torch.float32,
 }
-"""Type of weights and input under each precision; a backend's graph holds the integers."""
+"""Type of weights and input under each precision; integers are only in a backend's graph."""
 
 FLOAT32_BYTES = 4
 DENORMAL = 1e-40
-"""Below the smallest normal float32, 1.2e-38."""
+"""A denormal: below the smallest normal float32, 1.2e-38."""
 PARALLEL_ELEMENTS = 2**15
-"""Of an elementwise operator, for each thread that takes part in it."""
+"""Elements of an elementwise operator, for each thread that takes part."""
 
 
 def _flags(precision: str, *, cudnn_benchmark: bool) -> dict[str, object]:
     """Values of the flags that are attributes, by name, in the order in which they are set.
 
-    Those that this version of PyTorch lacks are left out.
+    Flags that this version of PyTorch lacks are left out.
     """
     tf32 = precision == "tf32"
     on_gpu, on_cpu = "tf32" if tf32 else "ieee", "ieee"
@@ -58,7 +58,7 @@ def _flags(precision: str, *, cudnn_benchmark: bool) -> dict[str, object]:
         "torch.backends.cudnn.fp32_precision": "none",
         "torch.backends.cudnn.allow_tf32": tf32,
         "torch.backends.cuda.matmul.allow_tf32": tf32,
-        # Operators have a precision of their own, on CUDA and on CPU (oneDNN).
+        # Operators have their own precision flags, on CUDA and on CPU (oneDNN).
         "torch.backends.cudnn.conv.fp32_precision": on_gpu,
         "torch.backends.cudnn.rnn.fp32_precision": on_gpu,
         "torch.backends.cuda.matmul.fp32_precision": on_gpu,
@@ -84,7 +84,7 @@ def _place(name: str) -> tuple[Any, str]:
 
 
 class PrecisionError(MeasurementError):
-    """A network's code changed what the protocol fixes."""
+    """A network's code changed a setting that the protocol fixes."""
 
 
 def apply_policy(policy: ForwardPolicy, device: torch.device) -> None:
@@ -107,7 +107,7 @@ def apply_policy(policy: ForwardPolicy, device: torch.device) -> None:
 
 
 def set_flags(policy: ForwardPolicy) -> None:
-    """Set every flag of this process that ``PolicyGuard`` looks at, but for threads and CPUs."""
+    """Set every flag of this process that ``PolicyGuard`` checks, except threads and CPUs."""
     flags = _flags(policy.precision, cudnn_benchmark=policy.cudnn_benchmark)
     for name, value in flags.items():
         setattr(*_place(name), value)
@@ -156,8 +156,8 @@ def adapt_input(tensor: torch.Tensor, policy: ForwardPolicy) -> torch.Tensor:
         policy: what is wanted.
 
     Returns:
-        The same values as ``DTYPES``, channels-last if asked for; the tensor itself where it
-        has that form already.
+        The same values as ``DTYPES``, channels-last if asked for. If the tensor already has this
+        form, the tensor itself.
     """
     layout = torch.channels_last if policy.channels_last else torch.preserve_format
     return tensor.to(dtype=DTYPES[policy.precision], memory_format=layout)
@@ -196,10 +196,10 @@ class _CastAsCounted(TorchFunctionMode):
 
 
 def cast_as_counted(policy: ForwardPolicy) -> AbstractContextManager[Any]:
-    """Lets a copy in ``counted_form`` run whose code casts to the type of its class by itself.
+    """Run a copy in ``counted_form`` even if its code casts to the type of its class.
 
-    A network that is half precision may call ``x.half()`` in its forward, and its float32 copy
-    would then multiply two types.
+    A half-precision network may call ``x.half()`` in its forward. Its float32 copy would then
+    multiply two types.
 
     Args:
         policy: of the network.
@@ -209,19 +209,19 @@ def cast_as_counted(policy: ForwardPolicy) -> AbstractContextManager[Any]:
 
 
 class PolicyGuard:
-    """Remembers the arithmetic, and finds what a network's code changed of it.
+    """Remembers the arithmetic, and finds what a network's code changed.
 
-    Made once the network is loaded, it first sets all flags again: what importing and building
-    the network changed is undone, what its forwards change is refused. A forward that changes
-    a flag and puts it back leaves no trace here; the types it then computed in are named by the
-    operator-level audit.
+    It is made after the network is loaded, and first sets all flags again. So changes made by
+    importing and building the network are undone, and changes by its forwards are refused. A
+    forward may change a flag and set it back. This is not noticed here, but the operator-level
+    audit names the types of the products.
 
     Args:
         network: as ``adapt_network`` returned it.
         policy: as ``apply_policy`` set it.
 
     Raises:
-        PrecisionError: denormals are flushed in threads where that cannot be undone.
+        PrecisionError: denormals are flushed in threads in which that cannot be undone.
     """
 
     def __init__(self, network: nn.Module, policy: ForwardPolicy) -> None:
@@ -236,10 +236,10 @@ class PolicyGuard:
         self.dtypes = [tensor.dtype for _, tensor in _tensors(network)]
 
     def verify(self) -> None:
-        """Look at everything, in some 0.2 ms for 130 weights. Call it in ``inference_mode``.
+        """Check everything, in about 0.2 ms for 130 weights. Call it in ``inference_mode``.
 
         Raises:
-            PrecisionError: a flag or the type of a weight is not what it was; all are named.
+            PrecisionError: a flag or the type of a weight has changed; all changes are named.
         """
         found = _read_flags()
         dtypes = [
@@ -278,7 +278,7 @@ FORWARD_MODES: dict[str, object] = {
     "torch.is_grad_enabled": False,
     "torch.is_inference_mode_enabled": True,
 }
-"""What holds where a forward is called, whatever held where its guard was made."""
+"""Values in every forward. Where the guard is made, they may be different."""
 
 
 def _tensors(network: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -297,15 +297,16 @@ def _affinity() -> tuple[int, ...] | None:
 def start_pool() -> None:
     """Start the threads of PyTorch's pool, confined as this one is, before a network can.
 
-    A thread inherits how the one that starts it treats denormals, and nobody can change that later.
+    A thread inherits the treatment of denormals from the thread that starts it. This cannot be
+    changed later.
     """
     _keeps_denormals()
 
 
 def _keeps_denormals() -> bool:
-    """Whether a product of a denormal is one, in every thread of PyTorch's pool.
+    """Whether a product of denormals is kept in every thread of PyTorch's pool.
 
-    PyTorch has a setter only, and each thread has a register of its own.
+    PyTorch can only set this, not read it, and each thread has its own register.
     """
     elements = PARALLEL_ELEMENTS * torch.get_num_threads()
     return bool(torch.all(torch.full((elements,), DENORMAL, dtype=torch.float32) * 1.0))
@@ -323,7 +324,7 @@ READERS: dict[str, Callable[[], object]] = {
     "torch.is_grad_enabled": torch.is_grad_enabled,
     "torch.is_inference_mode_enabled": torch.is_inference_mode_enabled,
 }
-"""What is looked at, by the name under which it is set or read."""
+"""The settings that are checked, by the name under which each is set or read."""
 
 
 def _read_flags() -> dict[str, object]:
@@ -337,7 +338,7 @@ def _read_flags() -> dict[str, object]:
 
 
 def _require_kernels(policy: ForwardPolicy, device: torch.device) -> None:
-    """Raise where torch has no convolution of this type, as 1.13 has none in fp16 on the CPU."""
+    """Raise if torch has no convolution of this type, as 1.13 has none in fp16 on the CPU."""
     if device.type != "cpu":
         return
     tiny = torch.zeros(1, 1, 1, 1, dtype=DTYPES[policy.precision])
@@ -350,7 +351,7 @@ def _require_kernels(policy: ForwardPolicy, device: torch.device) -> None:
 
 
 def _require_in_force(device: torch.device) -> None:
-    """Raise where a variable of the environment would override what is set here."""
+    """Raise if an environment variable would override what is set here."""
     for variable, harmless in traits_of(device).overrides.items():
         value = os.environ.get(variable)
         if value is not None and value.upper() not in harmless:

@@ -1,4 +1,4 @@
-"""Where tensors come from: the network's input, or constants however they are kept.
+"""Where tensors come from: the network's input, or constants of any kind.
 
 Tensors are followed by their storage. The result of an operator derives from the input if one of
 its arguments does. Everything else is a constant: a parameter, a buffer, an attribute, an array, a
@@ -43,15 +43,15 @@ _BATCH_NORMS: Final = aten_names(
 
 
 _FILLS: Final = aten_names("fill zero")
-"""What these write does not depend on the tensor that they write into."""
+"""Their results do not depend on the tensor that they write into."""
 
 FORMULA_NUMBERS: Final = 256
-"""A tensor that code computes from more numbers than these holds weights: the formulas of masks,
-coordinates and interpolations take few."""
+"""A tensor that is computed from more numbers of the code contains weights. The formulas of masks,
+coordinates and interpolations use few numbers."""
 
 SMALL_PIECE: Final = 64
-"""Which so small pieces of a constant meet the image, and in which order, says as much as numbers
-do: a few levels can stand for many weights."""
+"""Constants up to this size count like numbers. The choice and order of a few levels can represent
+many weights."""
 
 _INTEGERS: Final = frozenset((torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8))
 
@@ -64,14 +64,15 @@ class Constant:
     """Numbers that do not derive from the input.
 
     Attributes:
-        elements: of its storage, but not more than those it was computed from. A complex
-            number is two, and a number that was read as several smaller ones that many.
+        elements: of its storage, but not more than those it was computed from. A complex number is
+            two. A number that was read as several smaller ones counts as that many.
         itemsize: bytes of one.
-        indices: constants that only said which elements of others these are.
-        split: into how many each original number was read.
-        stored: is or was computed from numbers that no operator made of the call's own.
-        needed: numbers that say all of its elements, where these follow a pattern; None if that
-            takes no fewer.
+        indices: constants that only selected which elements of other constants these are.
+        split: into how many parts each original number was read.
+        stored: whether it is, or was computed from, stored numbers; false if an operator made it
+            from the numbers of its own call.
+        needed: how many numbers describe all of its elements, if these follow a pattern; None if
+            that saves nothing.
     """
 
     elements: int
@@ -83,11 +84,11 @@ class Constant:
 
     @property
     def regular(self) -> int:
-        """Elements beyond the numbers that say them all."""
+        """Elements beyond the numbers that describe them all."""
         return 0 if self.needed is None else max(self.elements - self.needed * self.split, 0)
 
     def read_in(self, parts: int) -> None:
-        """Note that each original number was read as so many."""
+        """Note that each original number was read as so many parts."""
         if parts > self.split:
             self.elements = self.elements // self.split * parts
             self.itemsize = self.itemsize * self.split // parts
@@ -99,10 +100,10 @@ class _Memory:
     """What is known of a storage.
 
     Attributes:
-        origin: the constant it holds; None stands for what derives from the input.
+        origin: the constant in it; None if its content derives from the input.
         itemsize: bytes of a number as it was first seen.
-        writes: what a version counter of its tensors can have reached by operators seen.
-        exported: by which way its bytes left torch.
+        writes: highest version counter of its tensors that the seen operators explain.
+        exported: the way by which its bytes left torch.
     """
 
     origin: Constant | None
@@ -112,22 +113,22 @@ class _Memory:
 
 
 class Provenance:
-    """Follows the operators of one forward, or of several one after the other.
+    """Follows the operators of one forward, or of several in sequence.
 
-    An operator may write to a tensor where no dispatch mode sees it, for example in another thread.
-    Then the version counter of the tensor is ahead of the operators seen. ``Tensor.data`` has a
-    counter of its own, so writes through it are not found.
+    An operator may write to a tensor where no dispatch mode sees it, for example in another
+    thread. Then the version counter of the tensor is ahead of the operators seen. ``Tensor.data``
+    has a separate counter, so writes through it are not found.
 
     Attributes:
-        met: constants that met input-derived data in an operator. What an operator computes
-            from constants is a constant of its own, the same one if it is computed again; it
-            holds no more numbers than its sources and the call together. A copy is the constant
-            it was copied from.
-        met_as_indices: integer constants that only selected elements of what met it.
-        numbers: of the code, no tensors, that met such data in any operator, and pieces of
-            constants that are as small.
-        opaque: ways by which input-derived data came or went out of sight, with the number
-            of times.
+        met: constants that met input-derived data in an operator. The result of an operator on
+            constants is a new constant, and the same one if it is computed again. It contains at
+            most the numbers of its sources and of the call. A copy is the constant it was copied
+            from.
+        met_as_indices: integer constants that only selected elements of the data they met.
+        numbers: numbers of the code (not tensors) that met such data in any operator, and pieces
+            of constants that are as small.
+        opaque: ways by which input-derived data left or entered without being seen, with the
+            number of times.
     """
 
     def __init__(
@@ -142,10 +143,10 @@ class Provenance:
 
         Args:
             lr: the input.
-            alike: groups of constants of the same values, which are one constant.
-            parameters: whose values are learned, so that no pattern makes them fewer.
-            patterns: constants with the numbers that say all of their elements. Of others that
-                operators meet, values are looked at where there are any.
+            alike: groups of constants with the same values, which count as one constant.
+            parameters: their values are learned, so they always count in full.
+            patterns: constants, with the number of values that describe all of their elements. For
+                other constants, this number is computed from their values if there are any.
         """
         self.met: set[Constant] = set()
         self.met_as_indices: set[Constant] = set()
@@ -167,7 +168,7 @@ class Provenance:
         self._set(lr, None)
 
     def restart(self, lr: Tensor) -> None:
-        """Follow another forward; what the network kept of those before is known."""
+        """Follow another forward; tensors that the network kept are still known."""
         self.met, self.met_as_indices, self.opaque = set(), set(), Counter()
         self.numbers = Numbers()
         self._set(lr, None)
@@ -182,7 +183,7 @@ class Provenance:
         return origin is None or origin.stored or origin.elements > FORMULA_NUMBERS
 
     def leave(self, way: str, tensor: Tensor) -> None:
-        """Note that a tensor's bytes can be reached from outside torch from now on."""
+        """Note that code outside torch can reach a tensor's bytes from now on."""
         memory = self._memory(tensor)
         memory.exported = way
         if memory.origin is None:
@@ -228,9 +229,10 @@ class Provenance:
     def _take_numbers(
         self, name: str, args: Sequence[Any], kwargs: dict[str, Any], result: Any
     ) -> None:
-        """Note numbers among arguments, and pieces of constants that stand for some.
+        """Note numbers among the arguments, and pieces of constants that represent some.
 
-        Places are numbers where they say which few elements are taken: those of a ramp are weights.
+        Places count as numbers if they say which few elements are taken. The elements of a ramp,
+        selected in this way, are weights.
         """
         places = isinstance(result, Tensor) and result.numel() <= SMALL_PIECE
         alone = places or name in TAKING_NUMBERS
@@ -254,7 +256,7 @@ class Provenance:
         if name in _FILLS and args and (not in_place or _is_whole(args[0])):
             args = args[1:]
         if name in _BATCH_NORMS and args[1] is not None and args[2] is not None:
-            # Scale and shift can hold the running statistics, which follow them.
+            # The running statistics are added to scale and shift, which can contain them.
             args = [*args[:3], *args[5:]]
         constants: dict[Constant, None] = {}
         indices: dict[Constant, None] = {}
@@ -277,7 +279,7 @@ class Provenance:
         sources: tuple[list[Constant], list[Constant]],
         tensor: Tensor,
     ) -> Constant:
-        """The constant that an operator made of constants, or of nothing."""
+        """The constant that an operator made from constants, or from nothing."""
         constants, indices = sources
         if name in _RANDOM:
             return _stored(tensor)
@@ -290,7 +292,7 @@ class Provenance:
         numbers = given + sum(source.elements for source in constants)
         selected = frozenset(indices).union(*(source.indices for source in constants))
         if whole.elements <= numbers:
-            # It holds whatever was selected.
+            # It contains everything that was selected.
             selected = frozenset()
         stored = any(source.stored for source in constants)
         made = Constant(min(whole.elements, numbers), whole.itemsize, selected, stored=stored)
@@ -299,17 +301,17 @@ class Provenance:
         try:
             key = (name, self._token(args), self._token(kwargs), tuple(tensor.shape))
             return self._computed.setdefault(key, made)
-        except TypeError:  # an argument without hash
+        except TypeError:  # argument without hash
             return made
 
     def _choices(self, pieces: Sequence[Any]) -> int:
-        """Numbers in a list: those it holds, and tensors it names again, in an order of its own."""
+        """Count the numbers of a list, and tensors that it names again in a new order."""
         tensors = Counter(self._token(each) for each in pieces if _is_strided(each))
         again = tensors.total() - len(tensors) if len(tensors) > 1 else 0
         return again + sum(1 for _ in numbers_in(pieces))
 
     def _token(self, value: Any) -> Hashable:
-        """What makes an argument the same in another call."""
+        """A key for an argument that is equal in other calls with the same argument."""
         if isinstance(value, Tensor):
             geometry = (value.storage_offset(), value.shape, value.stride(), value.dtype)
             return (self._memory(value).origin, geometry)
@@ -320,7 +322,7 @@ class Provenance:
         return (type(value), value)
 
     def _read(self, tensor: Tensor) -> Constant | None:
-        """Where an argument comes from, once its bytes were compared with what was seen."""
+        """Where an argument comes from, after checking its bytes for writes that were not seen."""
         memory = self._memory(tensor)
         version = _version(tensor)
         if version > memory.writes:
@@ -336,7 +338,7 @@ class Provenance:
         memory = self._memory(tensor)
         arrives = origin is None and memory.origin is not None
         memory.origin = origin
-        # Counters rise after the operator was reported.
+        # The counter rises only after the operator was reported.
         memory.writes = max(memory.writes, _version(tensor)) + in_place
         if arrives:
             if memory.exported is not None:
@@ -349,7 +351,7 @@ class Provenance:
         memory: _Memory | None = table.get(key)
         if memory is None:
             constant = _stored(tensor)
-            # What comes after pixels left torch may be made of them.
+            # Data that enters after pixels left torch may be computed from them.
             if table is self._storages and not self.opaque:
                 needed = numbers_needed(tensor)
                 constant.needed = needed if needed < constant.elements else None
@@ -396,7 +398,7 @@ def _is_strided(value: Any) -> bool:
 
 
 def _is_whole(tensor: Tensor) -> bool:
-    """Whether a tensor's elements are all that its storage holds."""
+    """Whether a tensor's elements are the whole content of its storage."""
     if not _is_strided(tensor):
         return False
     return bool(tensor.numel() * tensor.element_size() >= tensor.untyped_storage().nbytes())
@@ -405,12 +407,12 @@ def _is_whole(tensor: Tensor) -> bool:
 def numbers_in(
     values: Iterable[Any], *, integers: bool = False, listed: bool = False
 ) -> Iterator[complex]:
-    """Numbers of the code among values, and those with a point in the lists among them.
+    """Numbers of the code among values, and floating-point numbers in the lists among them.
 
     Args:
         values: arguments of an operator.
-        integers: take integers too that stand alone.
-        listed: and those in lists, which are sizes and places.
+        integers: also take integers outside lists.
+        listed: also take integers in lists, which are usually sizes and places.
     """
     for value in values:
         if isinstance(value, float | complex) or (
@@ -422,7 +424,7 @@ def numbers_in(
 
 
 def tensors_in(values: Iterable[Any]) -> list[Tensor]:
-    """All tensors among values and in the lists, tuples and dicts among them."""
+    """All tensors among values, and in the lists, tuples and dicts among them."""
     found: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):

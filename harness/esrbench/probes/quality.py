@@ -37,7 +37,7 @@ DATA_RANGE = 255.0
 _SSIM_SIGMA = 1.5
 _C1 = (0.01 * DATA_RANGE) ** 2
 _C2 = (0.03 * DATA_RANGE) ** 2
-_STRIP_ROWS = 64  # rows worked on at once: what a strip needs stays in cache
+_STRIP_ROWS = 64  # rows processed at once, so that a strip fits into the cache
 _STRIP_MAPS = 6
 
 
@@ -143,10 +143,10 @@ def score_image(
 
 
 def require_metrics(keys: Sequence[str]) -> None:
-    """Refuse scores that nothing here takes, before hours are spent on others.
+    """Refuse unknown scores before hours are spent on the other ones.
 
     Raises:
-        UsageError: no metric is called so, it is no score of images, or what takes it cannot be
+        UsageError: no metric has this name, it is no score of images, or its function cannot be
             imported.
     """
     known = [key for key, metric in METRICS.items() if metric.scored_by]
@@ -166,7 +166,7 @@ def require_metrics(keys: Sequence[str]) -> None:
 
 
 def _asked(key: str, sr: Pixels, hr: Pixels, border: int) -> float | Absent:
-    """A score that was asked for; what a plugin raises costs that score alone."""
+    """A score that was asked for; if a plugin raises an error, only its score is absent."""
     try:
         score = float(resolve_name(METRICS[key].scored_by)(sr, hr, border))
     except Exception as error:  # noqa: BLE001 - plugins may raise anything
@@ -184,7 +184,7 @@ def score_network(
     pairs: ImagePairs,
     definition: QualityDefinition,
 ) -> tuple[ImageScore, ...]:
-    """Score a network that runs in this process on every image, on the device where it lies.
+    """Score a network that runs in this process on every image, on the device of its weights.
 
     Raises:
         DataError: an image changed since it was checked.

@@ -1,4 +1,4 @@
-"""Whether a network computes the same when it is counted as when it is measured."""
+"""Checks that a network computes the same when it is counted as when it is measured."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     Forward = Callable[[], Any]
 
 SAME: Final = 1e-4
-"""Two float32 forwards on the CPU are the same up to this mean deviation.
+"""Two float32 forwards on the CPU are the same if their mean deviation is at most this.
 
-It is a share of the output's mean size: a hundred times what another order of summation changes.
+It is a share of the output's mean size: a hundred times the effect of another summation order.
 """
 
 SAME_ON_GPU: Final = 1e-3
 SAME_WHEN_ROUNDED: Final = 0.05
-"""The same for a GPU's kernels and other backends, and for fp16, bf16 and TF32."""
+"""Limit for a GPU's kernels and other backends, and for fp16, bf16 and TF32."""
 SAME_WHEN_QUANTISED: Final = 0.5
-"""The same for integers, which may cost much of the quality: the record tells how much."""
+"""Limit for integers, which may cost much quality; the record says how much."""
 
 
 def tolerance(policy: ForwardPolicy, device: str) -> float:
@@ -45,7 +45,7 @@ def tolerance(policy: ForwardPolicy, device: str) -> float:
 
 
 def changed(forward: Forward, scored: Tensor, share: float) -> str | None:
-    """Whether a network computes something else than when it was scored, in words.
+    """How a network differs from what it was when it was scored, in words.
 
     Args:
         forward: runs it now, on the input that was scored.
@@ -53,7 +53,8 @@ def changed(forward: Forward, scored: Tensor, share: float) -> str | None:
         share: by which its output may differ.
 
     Returns:
-        None if it does the same, and where it does not do the same twice: then chance explains it.
+        None if it does the same. None also if two forwards now differ, because then chance
+        explains the difference.
     """
     now = _measured(forward)
     if _apart(now, scored, share) and not _apart(_measured(forward), now, share):
@@ -64,7 +65,7 @@ def changed(forward: Forward, scored: Tensor, share: float) -> str | None:
 def watched_otherwise(
     forward: Forward, counted: Callable[[Tensor], object], pixels: Tensor, share: float
 ) -> str | None:
-    """Whether the copy that is counted computes something else while it is watched, in words.
+    """How the copy that is counted differs from the measured network, in words.
 
     Args:
         forward: runs the measured network on an input.
@@ -73,8 +74,8 @@ def watched_otherwise(
         share: by which outputs may differ.
 
     Returns:
-        None if it does the same, where the measured network does not do the same twice, and
-        where one of them fails, which the counters tell.
+        None if both do the same. None also if two forwards of the measured network differ, and if
+        one of them fails, which the counters report.
     """
     measured = _measured(forward)
     try:
@@ -98,5 +99,5 @@ def _apart(one: object, other: object, share: float) -> bool:
         return True
     ours, theirs = (each.detach().to("cpu", torch.float32) for each in (one, other))
     deviation = float((ours - theirs).abs().mean())
-    # Whatever is no number fails elsewhere.
+    # NaN fails elsewhere.
     return deviation > share * float(theirs.abs().mean())

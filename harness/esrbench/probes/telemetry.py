@@ -1,7 +1,7 @@
-"""What else goes on in the machine while a network is timed.
+"""State and load of the machine while a network is timed.
 
 Counters are read before and after the timed region, never within it. The GPU's part needs
-``nvidia-ml-py`` (the ``cuda`` extra) and is written from NVML's documentation.
+``nvidia-ml-py`` (the ``cuda`` extra) and follows NVML's documentation.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ T = TypeVar("T")
 STAT_FILE = Path("/proc/stat")
 
 SHORTEST_SECONDS = 0.4
-"""The kernel counts CPU time in steps of 10 ms, so a shorter share could be off by over 5 %."""
+"""The kernel counts CPU time in steps of 10 ms, so a share over less time could be off by over 5
+%."""
 
 PROCESS_KINDS = ("Compute", "Graphics")
-"""How NVML calls processes on a GPU that compute, and those that draw."""
+"""NVML's functions for processes on a GPU that compute, and for those that draw."""
 
 REASON_PREFIX = "nvmlClocksEventReason"
 
 NOT_REASONS = frozenset({"None", "All", "GpuIdle", "UserDefinedClocks"})
-"""Names of NVML's bits that are no reason: sums, the older name of ApplicationsClocksSetting,
-and an idle GPU, which is what the readings outside of the timed region find."""
+"""NVML's bits that are no reason for lowered clocks: sums, the older name of
+ApplicationsClocksSetting, and an idle GPU, which readings outside the timed region always find."""
 
 THROTTLING = frozenset(
     {
@@ -44,9 +45,9 @@ THROTTLING = frozenset(
         "HwPowerBrakeSlowdown",
     }
 )
-"""Reasons that come and go, so that rounds under them do not compare: power, heat, the power
-supply, and other GPUs of a group. ApplicationsClocksSetting and DisplayClockSetting are not
-among them: clocks that an administrator or a display fixed are the same for every round."""
+"""Reasons that come and go: power, heat, the power supply, and other GPUs of a group. Rounds under
+them cannot be compared. ApplicationsClocksSetting and DisplayClockSetting are not among them: an
+administrator or a display fixed these clocks, and they are the same for every round."""
 
 REASON_COUNTERS = {
     "SwPowerCap": "NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_POWER_CAP",
@@ -73,7 +74,7 @@ class CpuTicks:
 
 @dataclass(frozen=True, slots=True)
 class GpuReading:
-    """State of a GPU; None where it does not tell.
+    """State of a GPU; None for what it does not report.
 
     Attributes:
         clock_hz: of the SMs.
@@ -101,7 +102,7 @@ class Reading:
         own_seconds: CPU time of the processes that take part in the measurement.
         ticks: of the CPUs that forwards run on, or None.
         gpu: state of the GPU, or None.
-        foreign_processes: as of ``Conditions``.
+        foreign_processes: as in ``Conditions``.
     """
 
     seconds: float
@@ -121,7 +122,7 @@ def parse_ticks(text: str, cpus: Collection[int]) -> CpuTicks | None:
         cpus: numbers of the CPUs.
 
     Returns:
-        None where a CPU is missing or the text is of another form.
+        None if a CPU is missing or the text has another form.
     """
     rows = {parts[0]: parts[1:] for parts in map(str.split, text.splitlines()) if parts}
     busy = stolen = 0
@@ -159,7 +160,7 @@ class GpuSensors:
         }
 
     def read(self) -> GpuReading:
-        """State of the GPU now; what the driver does not tell is None or missing."""
+        """State of the GPU now; what the driver does not report is None or missing."""
         nvml = self.nvml
         megahertz = self.ask("ClockInfo", of=nvml.NVML_CLOCK_SM)
         celsius = self.ask("TemperatureV", "Temperature", of=nvml.NVML_TEMPERATURE_GPU)
@@ -174,14 +175,14 @@ class GpuSensors:
         )
 
     def _computing(self) -> frozenset[int] | None:
-        """Processes that compute and do not draw: a desktop's programs always do both."""
+        """Processes that compute and do not draw; programs of a desktop always do both."""
         computing, drawing = (self.ask(f"{kind}RunningProcesses") for kind in PROCESS_KINDS)
         if computing is None:
             return None
         return frozenset({each.pid for each in computing} - {each.pid for each in drawing or ()})
 
     def reasons(self) -> frozenset[str] | None:
-        """Why clocks are lowered now, by NVML's names; None where the driver does not tell."""
+        """Why clocks are lowered now, by NVML's names; None if the driver does not say."""
         bits = self.ask("CurrentClocksEventReasons", "CurrentClocksThrottleReasons")
         if bits is None:
             return None
@@ -196,12 +197,12 @@ class GpuSensors:
         }
 
     def ask(self, *names: str, of: Any = None) -> Any:
-        """What NVML tells of this GPU, or None where neither driver nor GPU has an answer.
+        """Ask NVML about this GPU; None if neither driver nor GPU has an answer.
 
         Args:
-            names: of functions, without ``nvmlDeviceGet``: the first that answers counts, newer
-                ones first, which older drivers do not have.
-            of: their argument beside the GPU, if there is one.
+            names: functions, without ``nvmlDeviceGet``. The first that answers counts. Newer ones
+                come first, because older drivers do not have them.
+            of: their second argument, if there is one.
         """
         arguments = [self.handle] if of is None else [self.handle, of]
         for name in names:
@@ -244,7 +245,7 @@ def this_process() -> tuple[int]:
 
 
 class Monitor:
-    """Reads the machine's counters and tells what happened between two readings.
+    """Reads the machine's counters and reports what happened between two readings.
 
     Args:
         cpus: numbers of the CPUs that forwards run on.
@@ -291,8 +292,8 @@ class Monitor:
     def conditions(self, first: Reading, last: Reading, *, repeats: int = 0) -> Conditions:
         """What happened between two readings.
 
-        CPU shares are of the time of all CPUs that forwards run on, and None where the
-        readings lie less than ``SHORTEST_SECONDS`` apart.
+        CPU shares are of the time of all CPUs that forwards run on. They are None if the readings
+        are less than ``SHORTEST_SECONDS`` apart.
 
         Args:
             first: reading before the timed region.
@@ -325,7 +326,7 @@ class Monitor:
 
 
 def _reasons(first: GpuReading | None, last: GpuReading | None) -> set[str]:
-    """Reasons seen at either reading, and those whose time grew between them."""
+    """Reasons seen at one of the readings, and those whose time grew between them."""
     if first is None or last is None:
         return set()
     grown = {
@@ -337,7 +338,7 @@ def _reasons(first: GpuReading | None, last: GpuReading | None) -> set[str]:
 
 
 def throttled(conditions: Conditions) -> bool:
-    """The GPU's clocks were lowered by something that comes and goes (``THROTTLING``)."""
+    """Whether the GPU's clocks were lowered by something that comes and goes (``THROTTLING``)."""
     return not THROTTLING.isdisjoint(conditions.throttle_reasons)
 
 
@@ -348,13 +349,13 @@ def watch(
     own_seconds: Callable[[], float] = time.process_time,
     own_processes: Callable[[], Collection[int]] = this_process,
 ) -> Monitor:
-    """A monitor for what runs in this process or another.
+    """A monitor for a measurement in this process or another.
 
     Args:
-        cpus: that it is confined to; other load is that on these.
+        cpus: that it is confined to; other load is the load on these.
         gpu_uuid: of its GPU, as PyTorch gives it, or None.
-        own_seconds: as of ``Monitor``.
-        own_processes: likewise.
+        own_seconds: as in ``Monitor``.
+        own_processes: as in ``Monitor``.
     """
     nvml = load_nvml() if gpu_uuid else None
     sensors = open_sensors(nvml, gpu_uuid) if nvml and gpu_uuid else None
@@ -362,7 +363,7 @@ def watch(
 
 
 def load_nvml() -> Any | None:
-    """The module ``pynvml``, or None where it is not installed."""
+    """The module ``pynvml``, or None if it is not installed."""
     try:
         return import_module("pynvml")
     except ImportError:
@@ -372,7 +373,7 @@ def load_nvml() -> Any | None:
 def measure_under_watch(
     measure: Callable[[], T], monitor: Monitor, *, throttle_repeats: int
 ) -> tuple[T, Conditions]:
-    """Time one input, and time it again where the GPU throttled meanwhile.
+    """Time one input, and time it again if the GPU throttled meanwhile.
 
     Args:
         measure: times the input.
@@ -380,8 +381,8 @@ def measure_under_watch(
         throttle_repeats: most repetitions.
 
     Returns:
-        The first timing without throttling, or the last of all, and its conditions, whose
-        ``throttle_reasons`` tell which it is; ``repeats`` says how many were dropped.
+        The first timing without throttling, or the last of all, and its conditions.
+        ``throttle_reasons`` of these says which it is; ``repeats`` says how many were dropped.
     """
     repeats = 0
     while True:
