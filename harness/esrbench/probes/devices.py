@@ -106,8 +106,7 @@ class ComputeDevice(Clock):
         start_pool()
 
     def guard(self, network: nn.Module) -> PolicyGuard:
-        """Undo changes to threads and flags that loading a network made, and watch them from now
-        on."""
+        """Set threads and flags again after a network was loaded, and watch them from now on."""
         hold_threads(self.threads, self.cpus)
         return PolicyGuard(network, self.policy)
 
@@ -126,8 +125,7 @@ class ComputeDevice(Clock):
 
     @abstractmethod
     def begin_memory_pass(self) -> None:
-        """Begin a pass: memory that is allocated now is the weights, and the peak starts from it.
-        """
+        """Begin a pass: memory allocated now is the weights, and the peak starts from it."""
 
     @abstractmethod
     def measure_memory(self, forward: Callable[[], T]) -> tuple[T, MemoryUse | None]:
