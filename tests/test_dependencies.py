@@ -9,7 +9,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("harness/esrbench", "models/esrbench_models")
-EXTRAS = ("codabench", "train", "cuda", "env", "figures", "onnx", "openvino", "ray", "slurm")
+EXTRAS = (
+    "codabench",
+    "train",
+    "cuda",
+    "env",
+    "figures",
+    "onnx",
+    "openvino",
+    "ray",
+    "slurm",
+    "tensorrt",
+)
 BY_NAME = {"scikit-image", "nvidia-ml-py", "onnxscript"}
 """Never imported by a statement: the demo's photographs, a module that may be missing, and what
 torch imports to export."""

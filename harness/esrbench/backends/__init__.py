@@ -41,12 +41,14 @@ class Setting:
         device: where forwards run.
         threads: CPU threads of a forward.
         scale: pixels of the output's side for one of the input's.
+        precision: of the policy, which networks and inputs have already.
         graph: folder of the files that ``Backend.build`` wrote; None for backends without.
     """
 
     device: torch.device
     threads: int
     scale: int = 1
+    precision: str = "fp32"
     graph: Path | None = None
 
 

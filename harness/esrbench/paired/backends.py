@@ -40,13 +40,14 @@ DESIGN: Final = PairDesign(pairs_per_process=20, self_pairs_per_process=10, max_
 
 
 def named_backends(names: Sequence[str]) -> tuple[str, ...]:
-    """Backends by name, or all but eager torch for ``all``.
+    """Backends by name, or for ``all`` those of the CPU beside eager torch.
 
     Raises:
         UsageError: an unknown name; the message names the known ones.
     """
     if tuple(names) == ("all",):
-        return tuple(name for name in backend_names() if name != EAGER)
+        known = map(get_backend, backend_names())
+        return tuple(each.name for each in known if each.name != EAGER and "cpu" in each.devices)
     return tuple(get_backend(name).name for name in names)
 
 

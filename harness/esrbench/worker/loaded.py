@@ -118,6 +118,7 @@ def open_network(
             device=device.device,
             threads=device.threads,
             scale=conversion.scale if conversion.input == "lr" else 1,
+            precision=policy.precision,
             graph=Path(request.graph) if request.graph else None,
         ),
     )
