@@ -1,1 +1,1 @@
-"""The gate: what a network measured before against what it measures now."""
+"""The gate: compares what a network measures now with what it measured before."""

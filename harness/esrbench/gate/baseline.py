@@ -1,4 +1,4 @@
-"""The baseline file: reviewable, sorted, written in one go; and what changed between two."""
+"""The baseline file: easy to review, sorted, written in one step; and the changes between two."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Baseline(Frozen):
     """Figures of entries, by name and scale.
 
     Attributes:
-        terms: on which figures were taken, by digest.
+        terms: the terms under which figures were measured, by digest.
         entries: by ``NAME xSCALE``.
     """
 
@@ -66,7 +66,7 @@ class Baseline(Frozen):
     def with_entries(
         self, entries: Mapping[str, EntryFigures], terms: Mapping[str, Terms]
     ) -> Baseline:
-        """The same with some entries replaced or added, and without terms that nobody needs."""
+        """The same with some entries replaced or added, and without unused terms."""
         merged = {**self.entries, **entries}
         known = {**self.terms, **terms}
         used = {entry.terms for entry in merged.values()}
@@ -101,7 +101,7 @@ def read_baseline(path: Path) -> Baseline:
 
 
 def render(baseline: Baseline) -> str:
-    """JSON text: one figure a line, sorted by key, so that a diff shows what changed only."""
+    """JSON text: one figure per line, sorted by key, so that a diff shows only what changed."""
     document = baseline.model_dump(mode="json", exclude_defaults=True)
     document["schema_version"] = BASELINE_VERSION
     text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
@@ -157,7 +157,7 @@ def read_results(folder: Path) -> tuple[Baseline, list[Notice]]:
 
 
 def ratio_of(record: RaceRecord) -> RuntimeRatio | None:
-    """What a race says as a baseline keeps it, to four digits; None where it says nothing."""
+    """A race's ratio as a baseline keeps it, to four digits; None if the race has no result."""
     estimate = record.estimate
     if isinstance(estimate, Absent):
         return None
@@ -174,7 +174,7 @@ def ratio_of(record: RaceRecord) -> RuntimeRatio | None:
 
 
 def settle(before: EntryFigures | None, now: EntryFigures) -> EntryFigures:
-    """New figures, with the old digits kept where both are equal within their tolerance."""
+    """New figures; the old digits are kept if both are equal within their tolerance."""
     if before is None or before.terms != now.terms:
         return now
     counts = _settled(before.counts, now.counts)
@@ -190,7 +190,7 @@ def settle(before: EntryFigures | None, now: EntryFigures) -> EntryFigures:
 
 
 def changes(before: Baseline, now: Baseline) -> Iterator[str]:
-    """One line a figure that differs between two baselines."""
+    """One line for each figure that differs between two baselines."""
     for key in sorted({*before.entries, *now.entries}):
         old = before.entries.get(key)
         new = now.entries.get(key)

@@ -50,26 +50,26 @@ if TYPE_CHECKING:
 
 COUNTED_INPUT = Protocol().counted_input
 DEMO = "demo"
-"""Data set on which entries are scored where neither a baseline nor the user names one."""
+"""Data set on which entries are scored if neither a baseline nor the user names one."""
 NOT_SCORED = Absent(kind="skipped", reason="the gate scores what the baseline has scores of")
 NOT_TIMED = Absent(kind="skipped", reason="the gate times in races only")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of the gate.
+    """The request to the gate.
 
     Attributes:
         names: of networks; none for all that the baseline has.
         scales: none for all that the baseline has, or for each network's largest.
         metrics: that are compared.
-        data: where data sets are, by the name that the baseline knows them by.
-        weights: by network; those left out take what the baseline says.
+        data: where data sets are, by their name in the baseline.
+        weights: by network; other networks use what the baseline says.
         interpreters: of networks that run in one of their own, by name.
         device: where forwards run.
-        gpu: number of the GPU, where that is one.
+        gpu: number of the GPU, if the device is one.
         threads: CPU threads, or None for all CPUs.
-        race_size: LR height and width of races whose input no baseline prescribes.
+        race_size: LR height and width of races for which the baseline has no input size.
         max_pairs: after which a race is inconclusive.
         timeout_seconds: deadline of each request to a worker.
     """
@@ -94,7 +94,7 @@ class Request:
 
     @property
     def measured(self) -> bool:
-        """Whether anything but runtime is compared."""
+        """Whether a metric other than runtime is compared."""
         return bool(self.metrics & set(KNOWN))
 
 
@@ -106,7 +106,7 @@ class Subject:
         name: registered name, under which it is compared.
         entry: network and weights.
         data: images it is scored on, by name; none for counts alone.
-        unopened: why others could not be opened, by name.
+        unopened: why other data sets could not be opened, by name.
     """
 
     name: str
@@ -116,19 +116,19 @@ class Subject:
 
 
 def trained(entry: Entry) -> bool:
-    """Whether scores of an entry mean anything: with random weights they do not."""
+    """Whether an entry can be scored: with random weights, scores mean nothing."""
     return entry.weights.identity.source != "random"
 
 
 @dataclass(slots=True)
 class Bench:
-    """What measures candidates, and tells how far it is.
+    """Measures candidates and reports progress.
 
     Attributes:
         registry: of the candidates.
         request: what is asked.
-        on_step: told entry and step as each step begins.
-        on_pairs: told the pairs timed and the most there will be.
+        on_step: called with entry and step when a step begins.
+        on_pairs: called with the number of timed pairs and the largest number.
     """
 
     registry: Registry
@@ -155,12 +155,13 @@ class Bench:
         return [(name, scale) for scale in scales]
 
     def entry(self, name: str, scale: int, kept: WeightsFigure | None = None) -> Entry:
-        """A network with weights of the kind that the baseline has, or those asked for.
+        """A network with weights of the same kind as in the baseline, or with those asked for.
 
         Raises:
             UsageError: an unknown name or scale, or nothing can be compiled here.
             WeightsError: a weights file that is missing or altered.
-            WorkerError: one for another interpreter cannot be read, or its sources not compiled.
+            WorkerError: weights for another interpreter cannot be read, or its sources cannot be
+                compiled.
         """
         descriptor = self.registry.get(name)
         descriptor.require_scale(scale)
@@ -185,7 +186,7 @@ class Bench:
         return Entry(built, scale, found, interpreter, state)
 
     def subject(self, name: str, entry: Entry, data: Sequence[str]) -> Subject:
-        """What is measured of a network, on those data sets that are here."""
+        """What is measured of a network, on those of the data sets that this machine has."""
         opened = {each: self._open(each, entry.scale) for each in data}
         return Subject(
             name,
@@ -195,7 +196,7 @@ class Bench:
         )
 
     def _open(self, name: str, scale: int) -> ImagePairs | Absent:
-        """Images of a data set, opened once, or why this machine does not have them."""
+        """Images of a data set, opened once, or the reason why this machine does not have them."""
         if (name, scale) not in self._opened:
             self.on_step(name, "checking images")
             try:
@@ -212,7 +213,7 @@ class Bench:
         return self._opened[name, scale]
 
     def protocol(self, input_size: tuple[int, int], threads: int | None = None) -> Protocol:
-        """What is asked for at an LR input size.
+        """The protocol at an LR input size.
 
         Raises:
             UsageError: this machine cannot follow it.
@@ -226,11 +227,11 @@ class Bench:
     ) -> Iterator[Measured]:
         """Measure entries: counts in one worker for all, then scores of those that have images.
 
-        Entries of another interpreter are counted one by one. Each is measured in the precision
-        that it declares.
+        Entries of another interpreter are counted one after the other. Each is measured in the
+        precision that it declares.
 
         Yields:
-            One result an entry, in order.
+            One result per entry, in order.
 
         Raises:
             UsageError: this machine cannot follow the protocol.
@@ -256,12 +257,12 @@ class Bench:
     def _scored(
         self, subject: Subject, protocol: Protocol, counted: Measured, figures: EntryFigures
     ) -> Measured:
-        """Scores and memory as ``esrbench run`` takes them; its records are not kept."""
+        """Scores and memory, measured as in ``esrbench run``; the records are not kept."""
         by_digest = {pairs.identity().digest: name for name, pairs in subject.data.items()}
         suite = Suite(
             entries=(subject.entry,),
             data=tuple((pairs, pairs.identity()) for pairs in subject.data.values()),
-            # What is counted needs no weights, so it was counted apart.
+            # Counts need no weights, so they were made separately.
             protocol=protocol.model_copy(update={"counters": ()}),
             launcher=open_launcher(gpu=self.request.gpu),
         )
@@ -283,7 +284,7 @@ class Bench:
     def race_ratio(
         self, ours: Entry, reference: str, input_size: tuple[int, int], threads: int | None
     ) -> RaceRecord | Absent:
-        """Race an entry and a reference for their ratio, not for a verdict.
+        """Race an entry and a reference for their ratio, without a verdict.
 
         Raises:
             UsageError: there is no such reference at this scale.
@@ -292,7 +293,7 @@ class Bench:
         return self._raced(ours, theirs, self.protocol(input_size, threads), RATIO_DESIGN)
 
     def race_against(self, key: Key, against: str) -> Iterator[Finding]:
-        """The finding of a race against another registered network; none against itself.
+        """The finding of a race against another registered network; None against itself.
 
         Raises:
             UsageError: an unknown name or scale.
@@ -303,7 +304,7 @@ class Bench:
             yield judge_race(key, record, same=False)
 
     def race(self, candidate: Entry, baseline: Entry) -> RaceRecord | Absent:
-        """Race two entries until it is decided; absent with the reason where one failed."""
+        """Race two entries until there is a verdict; absent with the reason if one failed."""
         design = PairDesign().model_copy(update={"max_pairs": self.request.max_pairs})
         return self._raced(candidate, baseline, self.protocol(self.request.race_size), design)
 

@@ -1,4 +1,4 @@
-"""Deterministic figures of one entry against the baseline's; noise is ``runtime``'s matter."""
+"""Compares deterministic figures of one entry with the baseline's; ``runtime`` compares times."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def compare(
     """Compare what can be counted, hashed and scored.
 
     Args:
-        before: the baseline's figures, or None where it has none of this entry.
-        before_terms: on which those were taken.
+        before: the baseline's figures, or None if it has none of this entry.
+        before_terms: the terms under which those were measured.
         now: what was just measured.
         metrics: which ones to compare.
 
     Yields:
-        One finding a metric and data set that either side has, in the order of ``METRICS``.
+        One finding for each metric and data set that one side has, in the order of ``METRICS``.
     """
     key = now.name, now.scale
     if isinstance(now.figures, Absent):
@@ -98,7 +98,10 @@ class _Comparison:
             yield found(verdict="regressed", reason=reason, advice=UPDATE)
 
     def _without_weights(self, found: partial[Finding]) -> Finding:
-        """The finding of what needs the baseline's weights: lost with the code, or not here."""
+        """The finding for a figure that needs the baseline's weights.
+
+        The candidate lost them with its code, or this machine does not have them.
+        """
         source, name = self.before.weights.source, self.now.name
         if source in {"demo", "submitted"}:
             shipped = "shipped" if source == "demo" else source
@@ -114,7 +117,7 @@ class _Comparison:
     def _unavailable(
         self, metric: str, data: str | None, before: Number | None, after: Number | None
     ) -> Finding | None:
-        """The finding where this machine lacks the images, weights or GPU of the baseline."""
+        """The finding if this machine lacks the images, weights or GPU of the baseline."""
         found = self._finding(metric, data, before, after)
         then, now = self.before.scores.get(data or ""), self.figures.scores.get(data or "")
         if then is not None and now is not None:
@@ -156,7 +159,7 @@ class _Comparison:
         metric = found.keywords["metric"]
         row = METRICS[metric]
         difference = now - then
-        # Digits are kept to a tenth of the tolerance, so the last one may be off by one.
+        # Digits are kept to a tenth of the tolerance, so the last digit may be off by one.
         if abs(difference) <= row.tolerance * (1 + 1e-9):
             reason = "equal" if not difference else f"equal within {row.tolerance:g}"
             return found(verdict="unchanged", reason=reason)
@@ -171,7 +174,7 @@ class _Comparison:
     def _finding(
         self, metric: str, data: str | None, before: Number | str | None, now: Number | str | None
     ) -> partial[Finding]:
-        """A finding that lacks its verdict and the reason."""
+        """A finding without its verdict and reason."""
         return partial(
             Finding,
             entry=self.now.name,

@@ -1,4 +1,4 @@
-"""What the gate compares: the figures of one entry, and the terms on which they were taken."""
+"""The figures of one entry that the gate compares, and the terms under which they were measured."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from esrbench.records import Environment, RunRecord, Software, Value, WeightsIdentity
 
 SCORES: Final = tuple(key for key, metric in METRICS.items() if metric.source == "quality")
-"""Of images: PSNR and SSIM."""
+"""Metrics of images: PSNR and SSIM."""
 COUNTS: Final = tuple(
     key for key, metric in METRICS.items() if metric.source in {"complexity", "weights"}
 )
-"""Of a network: what is counted, predicted memory and the size of the weights file."""
+"""Metrics of a network: counts, predicted memory and the size of the weights file."""
 MEASURED_MEMORY: Final = tuple(k for k, metric in METRICS.items() if metric.source == "memory")
-"""On a GPU, by its allocator."""
+"""Metrics that a GPU's allocator measures."""
 ON_DATA: Final = (*SCORES, *MEASURED_MEMORY)
-"""Taken on the images of a data set."""
+"""Metrics that are measured on the images of a data set."""
 KNOWN: Final = (WEIGHTS, *COUNTS, *ON_DATA)
-"""All that is compared but runtime."""
+"""All compared metrics except runtime."""
 METRIC_NAMES: Final = (*KNOWN, RUNTIME)
-"""What ``--metrics`` may name."""
+"""Names for ``--metrics``."""
 SOFTWARE: Final = ("torch", "fvcore", "ptflops")
-"""Distributions of others that take part in counting and scoring."""
+"""Installed distributions that affect counting and scoring."""
 
 Number = int | float
 Key = tuple[str, int]
@@ -42,12 +42,12 @@ Key = tuple[str, int]
 
 
 class Terms(Frozen):
-    """On which terms figures were taken.
+    """The terms under which figures were measured.
 
     Attributes:
         protocol: settings by name; figures whose settings differ are never compared.
-        software: versions by name; figures that differ under different versions are not
-            compared, since nobody could say whose the difference is.
+        software: versions by name. Figures that differ under different versions are not compared,
+            because nobody could tell what caused the difference.
     """
 
     protocol: dict[str, str]
@@ -60,7 +60,7 @@ class Terms(Frozen):
 
 
 class WeightsFigure(Frozen):
-    """Which weights were scored; as in ``WeightsIdentity``."""
+    """The weights that were scored; as in ``WeightsIdentity``."""
 
     source: Literal["released", "demo", "submitted", "file", "random", "none"]
     sha256: Sha256 | None = None
@@ -81,19 +81,19 @@ class Scores(Frozen):
 
 
 class RatioTerms(Frozen):
-    """On which terms a ratio of runtimes was timed; ratios of different terms are incomparable.
+    """The terms under which a ratio of runtimes was timed; ratios of other terms are incomparable.
 
-    Two networks do not gain alike from another processor or another number of threads.
+    Another processor or another number of threads changes the times of two networks differently.
 
     Attributes:
         device: where forwards ran.
         forward: class of precision, layout and compilation.
         threads: CPU threads.
         machine: processor or GPU.
-        cpu_model: family, model and stepping of the processor; None on a GPU, and where they are
-            not known.
+        cpu_model: family, model and stepping of the processor; None on a GPU, and if they are not
+            known.
         torch: version.
-        sandbox: tier of the workers' sandbox, or None where an older file does not say.
+        sandbox: tier of the workers' sandbox; None in an older file that does not say it.
         settings: of the memory allocator and the GPU's libraries, and environment variables that
             alter runtimes, by name.
     """
@@ -109,7 +109,7 @@ class RatioTerms(Frozen):
 
 
 class RuntimeRatio(RatioTerms):
-    """Time of an entry over that of a reference, of pairs within one process.
+    """Time of an entry over that of a reference, from pairs within one process.
 
     Attributes:
         reference: registered name.
@@ -129,15 +129,15 @@ class RuntimeRatio(RatioTerms):
 
 
 class EntryFigures(Frozen):
-    """Everything the gate compares of one entry.
+    """All figures of one entry that the gate compares.
 
     Attributes:
         terms: digest of the terms of counts and scores.
         weights: which weights were scored.
         counts: by metric of ``COUNTS``.
-        scores: by data set, metrics of ``SCORES`` and ``MEASURED_MEMORY``; only of trained
+        scores: by data set, metrics of ``SCORES`` and ``MEASURED_MEMORY``; only with trained
             weights.
-        runtime: over a reference entry, or None where that was not asked for.
+        runtime: ratio to a reference entry, or None if it was not asked for.
     """
 
     terms: str
@@ -149,13 +149,13 @@ class EntryFigures(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Figures as they were just taken, and why others are absent.
+    """Figures that were just measured, and why others are absent.
 
     Attributes:
         name: registered name of the entry.
         scale: upscaling factor.
-        figures: what there is, or why there is nothing.
-        terms: on which they were taken.
+        figures: the figures, or why there are none.
+        terms: the terms under which they were measured.
         absent: why a figure is absent, by data set (None for counts) and metric.
         unopened: why a data set could not be opened, by name.
     """
@@ -182,7 +182,7 @@ def parse_key(key: str) -> Key:
     """Name and scale of an entry in a baseline file.
 
     Raises:
-        ValueError: not of that form.
+        ValueError: the text has another form.
     """
     name, _, scale = key.rpartition(" x")
     if not name or not scale.isdecimal() or int(scale) < 1:
@@ -202,7 +202,7 @@ def terms_of(
     Args:
         protocol: settings.
         software: versions by name; those installed if left out.
-        counted_with: what counted a network of another interpreter, if one did.
+        counted_with: environment that counted a network of another interpreter, if there was one.
     """
     installed = software or {name: package_version(name) for name in SOFTWARE}
     versions = {name: installed.get(name, "absent").partition("+")[0] for name in SOFTWARE}
@@ -261,14 +261,14 @@ def differing_ratio_terms(before: RatioTerms, now: RatioTerms) -> list[str]:
         | terms.settings
         for terms in (before, now)
     )
-    # A file that does not say the sandbox says no settings either, and the sandbox differs anyway.
+    # A file without the sandbox also has no settings, and then the sandbox differs anyway.
     recorded = before.sandbox is not None and now.sandbox is not None
     settings = sorted({*before.settings, *now.settings}) if recorded else []
     return _differing([*named, *settings], then, here)
 
 
 def weights_figure(identity: WeightsIdentity) -> WeightsFigure:
-    """What a baseline keeps of an identity."""
+    """The part of an identity that a baseline keeps."""
     return WeightsFigure(source=identity.source, sha256=identity.sha256)
 
 
@@ -286,7 +286,7 @@ def number(metric: str, value: float) -> Number:
 def pick(
     values: Mapping[str, Value | Absent], metrics: tuple[str, ...]
 ) -> tuple[dict[str, Number], dict[str, Absent]]:
-    """Those of some metrics that were measured, and why the others were not."""
+    """The measured values of some metrics, and why the others are absent."""
     found: dict[str, Number] = {}
     absent: dict[str, Absent] = {}
     for metric in metrics:
@@ -299,14 +299,14 @@ def pick(
 
 
 def scores_of(record: RunRecord) -> tuple[Scores, dict[str, Absent]]:
-    """What a run measured on its images, and why the rest is absent."""
+    """The values that a run measured on its images, and why the rest is absent."""
     values, absent = pick(record.values, ON_DATA)
     accelerator = record.environment.accelerator
     return Scores(digest=record.data.digest, values=values, accelerator=accelerator), absent
 
 
 def figures_of(record: RunRecord) -> tuple[EntryFigures, Terms]:
-    """The figures of a stored run; its runtimes are of another regime and are left out."""
+    """The figures of a stored run, without runtimes, which come from another regime."""
     packages = record.environment.packages
     terms = terms_of(record.protocol, packages, counted_with=record.counted_with)
     counts, _ = pick(record.values, COUNTS)

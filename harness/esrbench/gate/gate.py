@@ -42,15 +42,15 @@ if TYPE_CHECKING:
     from esrbench.runs.evaluator import Entry
 
 BASELINE_FILE = "esrbench-baseline.json"
-"""Looked for in the current folder; the Action and the pre-commit hook take the same."""
+"""Default file in the current folder, also for the Action and the pre-commit hook."""
 """Name of the baseline file in the current folder."""
 
 
 def check(bench: Bench, baseline: str | None, against: str | None) -> GateReport:
-    """Compare with whatever is named.
+    """Compare with the baseline or the network that the user named.
 
     Args:
-        bench: candidates and what is asked.
+        bench: candidates and the request.
         baseline: a file, a folder of results, or a git revision of the checkout in the current
             folder; None for the file in the current folder.
         against: network that candidates must be no slower than.
@@ -94,14 +94,13 @@ def check_baseline(
     """Compare with kept figures.
 
     Args:
-        bench: candidates and what is asked.
+        bench: candidates and the request.
         baseline: the figures.
         title: of the baseline in sentences.
         against: network that candidates must be no slower than, instead of kept ratios.
 
     Raises:
-        UsageError: a name that neither side has, or a protocol that this machine cannot
-            follow.
+        UsageError: a name that neither side has, or a protocol that this machine cannot follow.
         WeightsError: a weights file that is missing or altered.
     """
     request = bench.request
@@ -150,8 +149,8 @@ def check_against(bench: Bench, against: str) -> GateReport:
 def check_revision(bench: Bench, revision: Revision, *, against: str | None = None) -> GateReport:
     """Compare with the same networks as an earlier revision defines them.
 
-    Both are counted, scored and raced by this esrbench, here and now. Networks of the very
-    same code and weights are not measured.
+    This esrbench counts, scores and races both versions, on this machine. Networks of identical
+    code and weights are not measured.
 
     Raises:
         UsageError: a name that neither side has.
@@ -222,7 +221,7 @@ def _measure_kept(bench: Bench, baseline: Baseline, keys: Sequence[Key]) -> dict
 
 
 def _references(bench: Bench, baseline: Baseline, keys: Sequence[Key]) -> list[Key]:
-    """What the kept ratios of these entries are taken over."""
+    """The references of the kept ratios of these entries."""
     if RUNTIME not in bench.request.metrics:
         return []
     kept = (baseline.entries.get(entry_key(*key)) for key in keys)
@@ -249,7 +248,7 @@ def _ratio(
     baseline: Baseline,
     measured: Mapping[Key, Measured],
 ) -> Finding:
-    """The ratio to a reference, if the reference is still what it was."""
+    """The ratio to a reference, if the reference has not changed."""
     name, scale = key
     reason = None
     reference = baseline.entries.get(entry_key(kept.reference, scale))
@@ -273,7 +272,7 @@ def _ratio(
 
 
 def _differing(kept: RuntimeRatio, request: Request, entry: Entry) -> list[str]:
-    """Terms that are known to differ before anything is timed; a GPU's show only afterwards."""
+    """Terms that are known to differ before timing; those of a GPU are only known afterwards."""
     if kept.device != request.device:
         return [f"device: {kept.device} then, {request.device} now"]
     if DEVICES[kept.device].gpu:
@@ -293,7 +292,7 @@ def _revision_keys(bench: Bench, revision: Revision) -> list[Key]:
 
 
 def _pair(bench: Bench, key: Key, revision: Revision) -> tuple[Entry, Entry] | Finding:
-    """Both versions of a network, or what is said where nothing needs to be measured."""
+    """Both versions of a network, or the finding if nothing needs to be measured."""
     name, scale = key
     there = name in revision.registry and scale in revision.registry.get(name).scales
     here = key in bench

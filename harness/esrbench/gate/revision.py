@@ -1,9 +1,9 @@
 """The networks of an earlier git revision, beside those that are installed.
 
-A paired comparison needs both in one process, where ``zoo.net`` can be one module only. So the
-older package is imported from a copy named ``zoo__at_1a2b3c4``, in which every absolute import of
-the revision's own packages is rewritten to their copies. What is imported by ``importlib`` from a
-string is not.
+A paired comparison needs both in one process, where ``zoo.net`` can be only one module. So the
+older package is imported from a copy named ``zoo__at_1a2b3c4``. In the copy, every absolute import
+of the revision's own packages is rewritten to name their copies. Imports by ``importlib`` from a
+string are not rewritten.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 DECLARATION = "pyproject.toml"
 """Where a distribution declares its networks."""
 MEASURER = "esrbench"
-"""Never aliased: one and the same esrbench measures both revisions."""
+"""Never copied: the same esrbench measures both revisions."""
 SHOWN_ONLY = {"origin", "summary", "published", "paper", "licence", "name", "display_name"}
-"""Fields of a descriptor that do not say what is built."""
+"""Fields of a descriptor that do not affect what is built."""
 DYNAMIC = frozenset({"import_module", "__import__", "exec", "eval", "find_spec", "open"})
-"""Names by which a module may reach code, or data that shapes it, that no import shows."""
+"""Names by which a module may load code, or data that shapes it, without an import statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,9 @@ class Revision:
         ref: as the user wrote it.
         commit: full hash.
         tree: folder of its files.
-        packages: path in it of each importable package or module, by name.
+        packages: path in the folder of each importable package or module, by name.
         aliases: importable name of each of its packages.
-        registry: its networks, by the names they had.
+        registry: its networks, by their names in the revision.
     """
 
     ref: str
@@ -88,10 +88,10 @@ class Revision:
         )
 
     def same_code(self, descriptor: ModelDescriptor) -> bool:
-        """Whether an installed network is built by the very code of this revision.
+        """Whether an installed network is built by exactly the code of this revision.
 
-        Docstrings and comments do not count; where code reaches further code by other means than
-        imports, the answer is no.
+        Docstrings and comments do not count. If the code loads other code without imports, the
+        answer is no.
         """
         if descriptor.name not in self.registry:
             return False
@@ -118,7 +118,7 @@ class Revision:
         return next((path for path in found if path.is_file()), None)
 
     def _rename(self, target: str) -> str:
-        """A target as it is reached beside the installed one.
+        """The import path of a target's copy, beside the installed target.
 
         Raises:
             UsageError: its code is not in the revision.
@@ -135,14 +135,14 @@ class Revision:
 
 @contextlib.contextmanager
 def open_revision(ref: str, project: Path) -> Iterator[Revision]:
-    """Make a revision's networks importable, under other names, while the block lasts.
+    """Make a revision's networks importable under other names within the block.
 
-    The files come out of ``git archive`` into a temporary folder, so neither the working tree nor
-    git's own state is touched. Its declarations of networks are imported into this process.
+    ``git archive`` writes the files to a temporary folder, so neither the working tree nor git's
+    own state changes. The revision's declarations of networks are imported into this process.
 
     Args:
         ref: branch, tag or commit.
-        project: folder of the checkout that holds ``pyproject.toml``.
+        project: folder of the checkout, which contains ``pyproject.toml``.
 
     Raises:
         UsageError: no such revision, or it offers no networks.
@@ -153,7 +153,7 @@ def open_revision(ref: str, project: Path) -> Iterator[Revision]:
     prefix = _git(project, "rev-parse", "--show-prefix").decode().strip()
     treeish = f"{commit}:{prefix}" if prefix else commit
     with tempfile.TemporaryDirectory(prefix="esrbench-revision-") as temporary:
-        # Workers see the folder that a package is imported from, so the files lie within it.
+        # Workers see the folder from which a package is imported, so its files must be within it.
         copies = Path(temporary).resolve()
         tree = copies / ".tree"
         top = Path(_git(project, "rev-parse", "--show-toplevel").decode().removesuffix("\n"))
@@ -224,7 +224,7 @@ def _packages(files: list[str]) -> dict[str, str]:
     paths = [PurePosixPath(line) for line in files]
     folders = {path.parent for path in paths if path.name == "__init__.py"}
     for folder in sorted(folders, key=lambda each: len(each.parts), reverse=True):
-        # A package stands at the top, or in a folder such as ``src`` that is none itself.
+        # A package is at the top, or in a folder such as ``src`` that is not a package itself.
         if len(folder.parts) in {1, 2} and folder.parent not in folders:
             found[folder.name] = str(folder)
     for path in paths:
@@ -235,20 +235,20 @@ def _packages(files: list[str]) -> dict[str, str]:
 
 
 def _copy_as(source: Path, target: Path, aliases: Mapping[str, str]) -> None:
-    """Copy a package or module under another name, its imports led to the copies of all."""
+    """Copy a package or module under another name; its imports name the copies."""
     if source.is_dir():
         shutil.copytree(source, target, ignore_dangling_symlinks=True)
         files = list(target.rglob("*.py"))
     else:
         files = [Path(shutil.copy(source, target.with_suffix(".py")))]
     for file in files:
-        with contextlib.suppress(SyntaxError, ValueError):  # whoever imports it says what is wrong
+        with contextlib.suppress(SyntaxError, ValueError):  # the import reports what is wrong
             tree = _Renaming(aliases).visit(ast.parse(file.read_bytes()))
             file.write_text(ast.unparse(tree), encoding="utf-8")
 
 
 class _Renaming(ast.NodeTransformer):
-    """Leads absolute imports of packages to others, under the names that they had."""
+    """Redirects absolute imports of packages to their copies, under the original names."""
 
     def __init__(self, aliases: Mapping[str, str]) -> None:
         self._aliases = aliases
@@ -283,7 +283,7 @@ def _unpack(top: Path, treeish: str, paths: list[str], target: Path) -> None:
 
 
 def _git(project: Path, *arguments: str, asked: str | None = None) -> bytes:
-    """What git says; ``asked`` is what the user calls that which is asked for."""
+    """Output of a git command; ``asked`` is the user's name for what is looked up."""
     command = ["git", "-C", str(project), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, check=True)  # noqa: S603 - no shell
@@ -311,16 +311,16 @@ def _installed_source(module: str) -> Path | None:
 def code_digest(
     modules: Iterable[str], find: Callable[[str], Path | None], roots: Collection[str]
 ) -> str | None:
-    """SHA-256 (hex) of the syntax of modules and of all that they import of their own packages.
+    """SHA-256 (hex) of the syntax of modules and of everything that they import of their packages.
 
     Args:
         modules: dotted names to begin with.
-        find: the source file of a module, or None where there is no such module.
-        roots: top-level packages that are followed; what others do is not covered.
+        find: the source file of a module, or None if there is no such module.
+        roots: top-level packages that are followed; other packages are not covered.
 
     Returns:
-        None where it cannot be told: a module has no source, or one that is no Python, or reaches
-        further code by other means than imports.
+        None if it cannot be computed: a module has no source, its source is no Python, or it loads
+            other code without imports.
     """
     queue = [name for module in modules for name in _with_parents(module)]
     seen: dict[str, str] = {}
@@ -334,7 +334,7 @@ def code_digest(
         try:
             tree = ast.parse(path.read_bytes())
         except (SyntaxError, ValueError):
-            # Whoever runs it says what is wrong with it.
+            # Running it reports what is wrong with it.
             return None
         if any(_reaches_further(node) for node in ast.walk(tree)):
             return None

@@ -26,17 +26,18 @@ RATIO_PAIRS: Final = 120
 RATIO_DESIGN: Final = PairDesign(
     first_look=RATIO_PAIRS, look_every=RATIO_PAIRS, max_pairs=RATIO_PAIRS
 )
-"""Looked at once, at its end: not a verdict but a ratio is wanted."""
+"""The interval is checked once, at the end, because only the ratio is needed, not a verdict."""
 TOLERANCE: Final = 0.10
-"""Share by which a ratio to a reference network must differ from a kept one, beyond both
-intervals, to count. Ratios of different terms are never compared."""
+"""A ratio to a reference network must differ from a kept one by this share, beyond both intervals.
+Ratios of different terms are never compared."""
 _WIDENING: Final = TOLERANCE / PairDesign().decision
 _WIDENED: Final = {
     "decision": TOLERANCE,
     "self_check_half_width": PairDesign().self_check_half_width * _WIDENING,
     "self_check_bias": PairDesign().self_check_bias * _WIDENING,
 }
-"""A design with ``TOLERANCE`` as its line, and a self-check that keeps its proportion to it."""
+"""A design with ``TOLERANCE`` as its decision line and a self-check that is coarser by the same
+factor."""
 _DOCTOR: Final = "End what else runs on this machine; `esrbench doctor` says what it sees."
 
 
@@ -53,7 +54,7 @@ def judge_race(key: Key, record: RaceRecord | Absent, *, same: bool) -> Finding:
     Args:
         key: name and scale of the candidate.
         record: of the race, or why there is none.
-        same: the baseline is an earlier version of the candidate.
+        same: whether the baseline is an earlier version of the candidate.
     """
     if isinstance(record, Absent):
         return _failed(key, record, before=1.0)
@@ -87,13 +88,13 @@ def judge_race(key: Key, record: RaceRecord | Absent, *, same: bool) -> Finding:
 
 
 def compare_ratio(key: Key, before: RuntimeRatio, record: RaceRecord | Absent) -> Finding:
-    """The finding of a ratio to a reference network against a kept one.
+    """The finding for a ratio to a reference network, compared with a kept one.
 
-    Ratios of another processor, thread count, torch or sandbox are incomparable, whatever they
-    are. On the same terms, slower is a ratio whose interval lies wholly above the kept interval
-    and the tolerance on top of it; faster likewise below; unchanged one that reaches neither
-    line. The self-check may be as much coarser than a race's as the tolerance is wider than a
-    race's line.
+    Ratios of another processor, thread count, torch or sandbox are always incomparable. On the
+    same terms, a candidate is slower if its whole interval lies above the kept interval plus the
+    tolerance. It is faster if the interval lies below in the same way. It is unchanged if the
+    interval reaches neither line. The self-check may be coarser than that of a race by the factor
+    by which the tolerance is wider.
 
     Args:
         key: name and scale of the entry.
@@ -143,7 +144,7 @@ def compare_ratio(key: Key, before: RuntimeRatio, record: RaceRecord | Absent) -
 def incomparable_ratio(
     key: Key, before: RuntimeRatio, differing: Sequence[str], *, now: float | None = None
 ) -> Finding:
-    """The finding of a kept ratio whose terms are not those of this job.
+    """The finding for a kept ratio whose terms are not those of this job.
 
     Args:
         key: name and scale of the entry.
@@ -164,11 +165,11 @@ def incomparable_ratio(
 
 
 def terms_here(kept: RuntimeRatio, threads: int | None, entry: Entry) -> RatioTerms:
-    """The terms on which a race for a kept ratio on the CPU will run in this job.
+    """The terms under which a race for a kept ratio on the CPU will run in this job.
 
     Args:
         kept: the ratio that it will be compared with.
-        threads: that were asked for, or None for those of the kept ratio, as far as there are
+        threads: that were asked for; None for those of the kept ratio, or fewer if there are fewer
             CPUs.
         entry: that will run.
     """
@@ -179,12 +180,12 @@ def terms_here(kept: RuntimeRatio, threads: int | None, entry: Entry) -> RatioTe
     )
     environment = entry.environment(own)
     terms = ratio_terms(gate_protocol(kept.input_size, "cpu", None), environment)
-    # The race is in the precision of its candidate, and its record says which that was.
+    # A race runs in the precision of its candidate, and its record says which.
     return terms.model_copy(update={"forward": kept.forward})
 
 
 def _changed(estimate: PairedEstimate, change: Callable[[float], float]) -> PairedEstimate:
-    """A ratio over or under another one that is taken as exact."""
+    """A ratio divided or multiplied by another one that is taken as exact."""
     low, high = sorted(change(bound) for bound in (estimate.interval.low, estimate.interval.high))
     interval = estimate.interval.model_copy(update={"low": low, "high": high})
     return estimate.model_copy(update={"ratio": change(estimate.ratio), "interval": interval})

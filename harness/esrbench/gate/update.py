@@ -1,4 +1,4 @@
-"""Take figures that a baseline will keep."""
+"""Measures the figures that a baseline keeps."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ if TYPE_CHECKING:
 def update(bench: Bench, baseline: Baseline, *, reference: str | None = None) -> Baseline:
     """Measure entries again and put them into a baseline.
 
-    Figures that are equal within their tolerance keep the digits that they had.
+    Figures that are equal within their tolerance keep their old digits.
 
-    Without names every entry of the baseline is measured, and those that are registered no longer
-    are left out; an empty baseline takes every registered network but submissions.
+    Without names, every entry of the baseline is measured, and entries that are no longer
+    registered are left out. An empty baseline then gets every registered network except
+    submissions.
 
     Args:
-        bench: candidates and what is asked; ``data`` adds data sets to those that an entry has.
+        bench: candidates and the request; ``data`` adds data sets to those that an entry has.
         baseline: what is updated; may be empty.
-        reference: network over which the runtime of the named entries is kept, beside those that
-            have one already; it becomes an entry too.
+        reference: network over which the runtime of the named entries is kept, also for those that
+            have a ratio already; it becomes an entry too.
 
     Raises:
         UsageError: an unknown name or scale.
@@ -88,7 +89,7 @@ def _keys(bench: Bench, baseline: Baseline, reference: str | None) -> list[Key]:
 
 
 def _subject(bench: Bench, key: Key, old: EntryFigures | None) -> Subject:
-    """What is measured of an entry: all that it had, and what was asked for beside."""
+    """What is measured of an entry: everything it had, and what was asked for in addition."""
     name, scale = key
     entry = bench.entry(name, scale, None if old is None else old.weights)
     data: Sequence[str] = ()
@@ -103,11 +104,11 @@ def _subject(bench: Bench, key: Key, old: EntryFigures | None) -> Subject:
 
 
 def _figures(bench: Bench, old: EntryFigures | None, found: Measured) -> EntryFigures:
-    """What was measured, complete; scores that were not asked for stay.
+    """The measured figures, complete; scores that were not asked for are kept.
 
     Raises:
-        MeasurementError: it could not be measured, or something that the baseline has could not.
-        UsageError: the scores that were there are of other weights or terms.
+        MeasurementError: it could not be measured, or a figure that the baseline has could not.
+        UsageError: the old scores have other weights or terms.
     """
     at = f"{found.name} x{found.scale}"
     now = required(found.figures, f"{at}: ")
@@ -126,7 +127,7 @@ def _figures(bench: Bench, old: EntryFigures | None, found: Measured) -> EntryFi
 def _runtime(
     bench: Bench, key: Key, entry: EntryFigures | None, reference: str | None
 ) -> RuntimeRatio | None:
-    """The ratio to keep: the old one where the new one does not differ on the same machine."""
+    """The ratio to keep: the old one if the new one does not differ on the same machine."""
     name, scale = key
     old = None if entry is None else entry.runtime
     if RUNTIME not in bench.request.metrics:
@@ -145,7 +146,7 @@ def _runtime(
     )
     record = required(raced, f"{name} x{scale} runtime: ")
     now = ratio_of(record)
-    # Of the race as it was designed: what is kept has to be better known than what is checked.
+    # The self-check of the race as designed: a kept ratio must be more precise than a checked one.
     reason = record.reason if now is None else doubt_of(record.self_check, record.design)
     if now is None or reason is not None:
         message = f"{name} x{scale} runtime cannot be kept: {reason}"

@@ -1,4 +1,4 @@
-"""What the gate says of one metric of one entry, and what follows for the exit code."""
+"""Verdicts of the gate on single metrics of an entry, and the exit code that follows."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ Verdict = Literal[
     "regressed", "failed", "missing", "inconclusive", "incomparable", "improved", "unchanged"
 ]
 VERDICTS: Final[tuple[Verdict, ...]] = get_args(Verdict)
-"""Worst first, as reports list them."""
+"""The most serious first, as in reports."""
 
 WEIGHTS: Final = "weights"
 RUNTIME: Final = "runtime"
 ENTRY: Final = "entry"
-"""What a finding may be about beside the keys of ``esrbench.metrics.METRICS``: SHA-256 of the
-weights file, the ratio of a paired race, and the entry as a whole."""
+"""Subjects of findings that are no keys of ``esrbench.metrics.METRICS``: SHA-256 of the weights
+file, the ratio of a paired race, and the entry as a whole."""
 
 UPDATE: Final = "If that is meant, run `esrbench baseline update` for it."
 UPDATE_COMMAND: Final = "Run `esrbench baseline update`."
 KEEP: Final = "Keep it: run `esrbench baseline update`."
-"""What to do where the baseline is a file."""
+"""Advice if the baseline is a file."""
 
 Figure = int | float | str | None
 
 
 class Finding(Frozen):
-    """One metric of one entry.
+    """The verdict on one metric of one entry.
 
     Attributes:
         entry: registered name.
         scale: upscaling factor.
         metric: key in ``esrbench.metrics.METRICS``, or ``weights``, ``runtime`` or ``entry``.
         data: data set of scores and of measured memory, else None.
-        verdict: ``regressed`` beyond its tolerance in the worse direction, or a checkpoint that
-            is another; ``improved`` in the better one; ``unchanged`` within it; ``inconclusive``
-            where noise forbids to say; ``incomparable`` where both were not, or cannot be,
-            measured alike; ``missing`` where only one side has it; ``failed`` where measuring
-            failed.
-        before: of the baseline, in base units; None where it has none.
-        now: of the candidate, likewise.
+        verdict: ``regressed``: beyond its tolerance in the worse direction, or another checkpoint.
+            ``improved``: beyond it in the better direction. ``unchanged``: within it.
+            ``inconclusive``: too much noise. ``incomparable``: both were not, or cannot be,
+            measured with the same settings. ``missing``: only one side has it. ``failed``:
+            measuring failed.
+        before: of the baseline, in base units; None if it has none.
+        now: of the candidate, in base units; None if it has none.
         interval: of a runtime ratio.
         reason: one sentence with figures.
         advice: what to do next, if anything.
@@ -73,10 +73,11 @@ class Finding(Frozen):
 
     @property
     def exit_code(self) -> int:
-        """What this finding alone makes of the command.
+        """The exit code of the command if there were only this finding.
 
-        What the baseline has and the candidate has lost is a regression: a gate that a deletion
-        passes would be none. What the baseline has not yet is only nothing to compare with.
+        If the candidate has lost a figure of the baseline, this is a regression. Otherwise one
+        could pass the gate by deleting the figure. If the baseline does not have a figure yet,
+        there is only nothing to compare with.
         """
         match self.verdict:
             case "regressed":
@@ -104,8 +105,8 @@ class GateReport(Frozen):
 
     Attributes:
         baseline: what was compared with, in words.
-        strict: whatever could not be judged counts as a regression.
-        lenient: it passes; but nothing compared is nothing to let pass.
+        strict: a figure that could not be judged counts as a regression.
+        lenient: such a figure passes, unless nothing was compared at all.
         findings: by entry, in the order of the metrics.
         notices: typed warnings.
     """
@@ -119,16 +120,16 @@ class GateReport(Frozen):
 
     @property
     def counts(self) -> dict[Verdict, int]:
-        """How many findings have each verdict, those with none left out; worst first."""
+        """How many findings have each verdict, if any has it; the most serious first."""
         found = Counter(finding.verdict for finding in self.findings)
         return {verdict: found[verdict] for verdict in VERDICTS if found[verdict]}
 
     @property
     def judged(self) -> int:
-        """Exit code as it is without ``strict`` and ``lenient``.
+        """Exit code without ``strict`` and ``lenient``.
 
-        A regression that was found stands, whatever else failed or could not be judged; nothing
-        compared is nothing judged.
+        A regression decides, even if something else failed or could not be judged. If nothing was
+        compared, nothing was judged.
         """
         codes = {finding.exit_code for finding in self.findings} or {EXIT_INCONCLUSIVE}
         order = (EXIT_REGRESSION, EXIT_MEASUREMENT_FAILED, EXIT_INCONCLUSIVE)
@@ -136,7 +137,7 @@ class GateReport(Frozen):
 
     @property
     def exit_code(self) -> int:
-        """Of the command."""
+        """Exit code of the command."""
         if self.judged != EXIT_INCONCLUSIVE:
             return self.judged
         if self.strict:
@@ -145,7 +146,7 @@ class GateReport(Frozen):
 
     @property
     def outcome(self) -> str:
-        """One sentence: the verdict on all of it."""
+        """One sentence: the verdict on all findings."""
         counted = ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items())
         said = {
             EXIT_OK: "No regression",
