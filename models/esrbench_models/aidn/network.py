@@ -17,25 +17,25 @@ Paper: NTIRE workshop, CVPR 2022. With phi = LeakyReLU(0.05), n = 50 channels an
 The network maps float32 (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), unclipped; H, W >= 15
 because of ESA.
 
-Two sizes exist. N = 6 reproduces all six figures of the paper's tables (323/330/339 K
-parameters, 19.21/19.65/20.27 G by the NTIRE counter), although its text says four blocks and
-a 3x3 fusion; neither code nor weights of it were released. N = 4 is ARFDN, the authors' entry
-in the NTIRE 2022 challenge (team 14, HiImageTeam), whose x4 weights load key by key.
+Two sizes exist. N = 6 reproduces all six figures of the paper's tables: 323/330/339 K parameters
+and 19.21/19.65/20.27 G by the NTIRE counter. However, the paper's text says four blocks and a 3x3
+fusion. Neither code nor weights of this network were released. N = 4 is ARFDN, the authors' entry
+in the NTIRE 2022 challenge (team 14, HiImageTeam). Its x4 weights load key by key.
 
 Ablation (table 2 of the paper prints 352, 352, 339 and 339 K for Base, AIEB, FDC and AIDB).
-AIDB is the network above. The 352 K rows are not identifiable: no natural variant has that
-size, and the text does not define them. In their place stand steps of our own choice, all with
-FDC, that is 1x1 distillation; "no re-use" leaves d_1..d_3 out of r_1..r_3 and keeps r_{i-1}:
+AIDB is the network above. The 352 K rows cannot be identified: no natural variant has that size,
+and the text does not define them. We use steps of our own choice instead, all with FDC, that is 1x1
+distillation. "No re-use" leaves d_1..d_3 out of r_1..r_3 and keeps r_{i-1}:
 
     A0  plain 3x3 convolutions for E_i, no re-use          315,648 parameters at x4
     A1  AIEB without the activation, no re-use             339,498
     A2  AIEB, no re-use                                    339,498
     A3  AIEB and re-use: AIDB itself                       339,498
 
-so that A1 to A2 isolates the non-linearity and A2 to A3 the re-use, at equal size.
+A1 to A2 shows the effect of the non-linearity, and A2 to A3 that of the re-use, at equal size.
 
-Differences from the authors' challenge code: names only. Where paper and code disagree the
-code is followed: LeakyReLU, not ReLU, inside AIEB, and a slope of 0.1 after the fusion.
+Differences from the authors' challenge code: names only. If paper and code disagree, we follow the
+code: LeakyReLU, not ReLU, inside AIEB, and a slope of 0.1 after the fusion.
 """
 
 from __future__ import annotations

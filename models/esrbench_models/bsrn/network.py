@@ -21,8 +21,8 @@ The network maps float32 (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), unclipped; 
 because of ESA.
 
 P is an ``nn.Linear`` on channels-last features, as in the authors' code. The NTIRE 2022 counter
-takes the height of such a tensor for its features and so counts next to nothing: 2.02 G. What
-runs is 9.43 G multiply-accumulates. The challenge's table prints 9.50 G, which neither gives.
+mistakes the height of such a tensor for its features. So it counts too little: 2.02 G. In fact 9.43
+G multiply-accumulates run. The challenge's table prints 9.50 G, which neither count gives.
 
 This is the challenge entry of team 18, XPixel: x4 only. The networks of the paper's tables have
 eight blocks of n = 64 and CCA in place of w, at x2, x3 and x4. Differences from the authors'

@@ -8,15 +8,15 @@ of three units U_i, each followed by a 1x1 fusion of the input and all units so 
 
     SR = Conv3x3(up(cascade(cascade(R))(Conv3x3(LR))))     3 -> n -> n -> 3
 
-``up`` is, a stage, Conv3x3(n -> n*t*t), ReLU and a pixel shuffle by t: one stage of t = s at x2
-and x3, two of t = 2 at x4.
+Each stage of ``up`` is Conv3x3(n -> n*t*t), ReLU and a pixel shuffle by t. There is
+one stage of t = s at x2 and x3, and there are two of t = 2 at x4.
 
 The network maps float32 (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), unclipped, at any size.
 
-The authors trained one network for all scales. Its 1,591,939 parameters (printed as 1,592 K
-for every scale) hold three upsampling heads, of which a forward runs one: ``all_heads``. What a
-user deploys at one scale is the same network with that scale's head only: 964,163, 1,148,803
-and 1,111,875 parameters at x2, x3 and x4, and the same FLOPs.
+The authors trained one network for all scales (``all_heads``). Its 1,591,939 parameters, printed
+as 1,592 K for every scale, include three upsampling heads. A forward runs one of them. A user
+deploys the same network with the head of one scale: 964,163, 1,148,803 and 1,111,875 parameters at
+x2, x3 and x4, and the same FLOPs.
 
 Differences from the authors' release: the frozen 1x1 convolutions that subtract and add the
 data set's mean colour (24 parameters) are left out.
@@ -69,8 +69,8 @@ class CARN(nn.Module):
         Args:
             scale: upscaling factor s: 2, 3 or 4.
             channels: width n.
-            all_heads: hold the upsampling heads of all scales, as the authors trained it;
-                otherwise that of ``scale`` only.
+            all_heads: include the upsampling heads of all scales, as the authors trained it;
+                otherwise only that of ``scale``.
 
         Raises:
             ValueError: a scale without an upsampling head.

@@ -11,11 +11,11 @@ n = 256 channels and D = 16 recursions of one convolution:
 The network maps float32 (N, 1, H, W) in [0, 1] to the same shape, unclipped, at any size; the
 scale is that of the enlargement and no layer depends on it.
 
-Every figure in print is of the network without biases: 1 774 080 parameters (1 775 105 with
-``bias``), and one reconstruction a recursion, 17 974.3 G for a 1280x720 SR image. Those
-parameters are the weights of the five convolutions and leave no room for the paper's learned
-weight of each y_d in the ensemble, nor could a count in thousands show them; here the weights
-are the constants 1/D, which keeps the computation and the count.
+All published figures are those of the network without biases and with one reconstruction per
+recursion: 1 774 080 parameters (1 775 105 with ``bias``), and 17 974.3 G for a 1280x720 SR image.
+These parameters are the weights of the five convolutions. They do not include the paper's learned
+weight of each y_d in the ensemble, and a count in thousands could not show those. Here, these
+weights are the constants 1/D, which keeps the computation and the count.
 
 Differences from the authors' release: those constants, no biases (the paper's equations have
 them), and a single output; the y_d that recursive supervision trains are not returned.

@@ -10,12 +10,12 @@ one recursive block of U = 25 residual units (B1U25) and n = 128 channels:
 The network maps float32 (N, 1, H, W) in [0, 1] to the same shape, unclipped, at any size; the
 scale is that of the enlargement and no layer depends on it. Four convolutions run 52 times.
 
-It has 297 601 parameters, of which 385 are biases. The AIDN paper's 298K at x2 and x3 count
-them, its 297K at x4 the 297 216 weights alone.
+It has 297 601 parameters, of which 385 are biases. The AIDN paper prints 298K at x2 and x3, which
+includes the biases, and 297K at x4, which is the 297 216 weights alone.
 
-Differences from the authors' release: no batch normalisation. Theirs stands before every ReLU
-and, with a ReLU, before the first convolution; the parameters and FLOPs in print leave it out,
-and without it a ReLU of luma would change nothing.
+Differences from the authors' release: no batch normalisation. Their network has one before every
+ReLU and, with a ReLU, before the first convolution. Published parameters and FLOPs leave it out.
+Without it, a ReLU of luma would change nothing.
 """
 
 from __future__ import annotations

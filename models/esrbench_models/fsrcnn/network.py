@@ -12,10 +12,11 @@ a channel after every convolution:
 The network maps float32 (N, 1, H, W) in [0, 1] to (N, 1, scale*H, scale*W), unclipped, at any
 size and any scale up to 9, the kernel of the transposed convolution.
 
-The 12 809 parameters do not depend on the scale: 12 464 weights, 173 biases, 172 slopes. The
-AIDN paper's 13K at x2 and x3 count everything (or the 12 637 without slopes), its 12K at x4 the
-weights alone. FLOPs in print are mostly those of a transposed convolution counted at its output
-pixels, scale^2 too many: 6.0 / 5.0 / 4.6 G for a 1280x720 SR image, in fact 2.87 / 1.28 / 0.72.
+The 12 809 parameters do not depend on the scale: 12 464 weights, 173 biases, 172 slopes. The AIDN
+paper prints 13K at x2 and x3, which is everything (or the 12 637 without slopes), and 12K at x4,
+which is the weights alone. Published FLOPs mostly count the transposed convolution at its output
+pixels, which is scale^2 times too many. They are 6.0 / 5.0 / 4.6 G for a 1280x720 SR image. The
+real figures are 2.87 / 1.28 / 0.72 G.
 
 Differences from the authors' release: zero padding, where their code repeats the edge pixels,
 and a slope a channel, where it has one a layer.

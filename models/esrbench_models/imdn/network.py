@@ -15,9 +15,9 @@ step keeps n/4 (d_i) and passes on the rest (r_i):
 
 The network maps float32 (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), unclipped.
 
-Two sizes exist. The paper's has N = 6. The baseline of the AIM and NTIRE challenges has N = 8,
-neither CCA nor fusion (g = b_N) and is defined at x4 only; its 58.53 G FLOPs are often printed
-beside the parameters of the former. Differences from either release: names only.
+Two sizes exist. The paper's network has N = 6. The baseline of the AIM and NTIRE challenges has N =
+8, no CCA and no fusion (g = b_N), and is defined at x4 only. Its 58.53 G FLOPs are often printed
+beside the parameters of the paper's network. Differences from both releases: names only.
 """
 
 from __future__ import annotations

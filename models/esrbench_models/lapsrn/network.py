@@ -14,16 +14,15 @@ levels that enlarge by 2:
 The network maps float32 (N, 1, H, W) in [0, 1] to (N, 1, scale*H, scale*W), unclipped, at any
 size, for the scales of ``FORMS``; the resizing at x3 is the release's.
 
-The parameters in print, 251/502/813K, are of three different networks, and ``FORMS`` holds
-them: at x2 and x3 (two levels, resized) D = 5, k = 4 and biases, 251 474 and 502 308; at x4
-D = 10, k = 3 and no biases, 812 754. Other figures in print do not belong to them: the 29.9 G
-printed at x2 for a 1280x720 SR image are the first level of the x4 network for a 640x360 one,
-those at x3 (311.0 G) fit none. All count a transposed convolution at its output pixels, 4 times
-too many.
+The published parameters, 251/502/813K, belong to three different networks, which are in ``FORMS``.
+At x2 and x3 (two levels, resized), D = 5 and k = 4 with biases: 251 474 and 502 308. At x4, D = 10
+and k = 3 without biases: 812 754. Other published figures do not belong to them. The 29.9 G printed
+at x2 for a 1280x720 SR image are the first level of the x4 network for a 640x360 image. Those at x3
+(311.0 G) fit none. All count a transposed convolution at its output pixels, 4 times too many.
 
-Differences from the authors' release: its levels have D = 10 and k = 3 at every scale, with biases,
-and its feature kernels lie a pixel further down and right; its image kernels are 4x4, have no
-bias and start as bilinear, where ours start at random.
+Differences from the authors' release: its levels have D = 10 and k = 3 at every scale, with biases.
+Its feature kernels lie a pixel further down and right. Its image kernels are 4x4 without bias and
+start as bilinear; ours start at random.
 """
 
 from __future__ import annotations

@@ -15,13 +15,13 @@ M = 6 memory blocks of R = 6 recursions (M6R6) and n = 64 channels:
 The network maps float32 (N, 1, H, W) in [0, 1] to the same shape, unclipped, at any size; the
 scale is that of the enlargement and no layer depends on it.
 
-It has 678 209 parameters, of which 1 217 are biases. The AIDN paper's 678K at x2 and x3 count
-them, its 677K at x4 the 676 992 weights alone.
+It has 678 209 parameters, of which 1 217 are biases. The AIDN paper prints 678K at x2 and x3, which
+includes the biases, and 677K at x4, which is the 676 992 weights alone.
 
-Differences from the authors' release: no batch normalisation (theirs stands before every ReLU
-and, with a ReLU, before the first convolution; the parameters and FLOPs in print leave it out)
-and one output, from b_M, as those FLOPs count; the release reconstructs an image from every b_m
-and adds them by six learned weights.
+Differences from the authors' release: it has no batch normalisation and one output, from b_M.
+The release has a batch normalisation before every ReLU and, with a ReLU, before the first
+convolution. It reconstructs an image from every b_m and adds them by six learned weights. Published
+parameters and FLOPs leave out both.
 """
 
 from __future__ import annotations

@@ -10,14 +10,14 @@ Paper: ECCV 2018. With n = 64 channels, G = 10 residual groups of B = 20 blocks:
     RCAB(x) = x + CA(Conv3x3(ReLU(Conv3x3(x))))
     CA(z) = z * sigmoid(Conv1x1(ReLU(Conv1x1(mean(z)))))   n -> n/16 -> n, mean over (H, W)
 
-``up`` is, a stage, Conv3x3(n -> n*t*t) and a pixel shuffle by t: one stage of t = s at x2 and
-x3, two of t = 2 at x4.
+Each stage of ``up`` is Conv3x3(n -> n*t*t) and a pixel shuffle by t. There is
+one stage of t = s at x2 and x3, and there are two of t = 2 at x4.
 
 The network maps float32 (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), unclipped, at any size.
 
 Differences from the authors' release: the frozen 1x1 convolutions that subtract and add the
-data set's mean colour (24 parameters) are left out. Tables that print 15,444 K at x2 cut the
-15,444,643 parameters off instead of rounding them.
+data set's mean colour (24 parameters) are left out. Tables that print 15,444 K at x2 cut off the
+15,444,643 parameters instead of rounding them.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ convolutions:
     RDB(x):  a_c = ReLU(Conv3x3(concat(x, a_1..a_{c-1})))  n + (c-1)*g -> g, c = 1..C
              RDB(x) = x + Conv1x1(concat(x, a_1..a_C))     n + C*g -> n
 
-``up`` is, a stage, Conv3x3(n -> n*t*t) and a pixel shuffle by t: one stage of t = s at x2 and
-x3, two of t = 2 at x4.
+Each stage of ``up`` is Conv3x3(n -> n*t*t) and a pixel shuffle by t. There is
+one stage of t = s at x2 and x3, and there are two of t = 2 at x4.
 
 The network maps float32 (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), unclipped, at any size.
 

@@ -17,18 +17,18 @@ NTIRE 2022 and 2023. With phi = LeakyReLU(0.05) and n = 50 channels:
 The network maps float32 (N, 3, H, W) to (N, 3, s*H, s*W), unclipped; H, W >= 15 because of
 ESA. The released x4 weights expect [0, 255]. Differences from the authors' release: names only.
 
-Further networks go by the same name:
+Other networks have the same name:
 
 - RFDN of its paper's tables, 534/541/550 K parameters: six blocks of n = 48 and a channel
-  attention of n -> n/4 -> n instead of ESA. It was not released. Only the parameters (1,212 an
-  attention) are known; that it is IMDN's contrast-aware one (CCA) is a guess.
-- Five blocks of n = 50 with ESA: the AIDN paper prints its FLOPs (32.07/32.51/33.13 G) beside
-  the parameters of the former. Its own are 514/521/530 K.
-- RFDN of RFDB-E blocks, by the AIDN paper (section 3.2). Since the activation follows the
-  addition, a residual is a convolution too, of a centred 1 for each channel, and can be folded
-  into the 3x3: ``fold_residuals``, the hook that deploys ``rfdn-e``. Parameters, FLOPs,
-  activations and convolutions stay as they are, because additions are not counted; memory
-  traffic falls.
+  attention of n -> n/4 -> n instead of ESA. It was not released. Only its parameters (1,212 per
+  attention) are known. We assume that it is IMDN's contrast-aware attention (CCA).
+- Five blocks of n = 50 with ESA: the AIDN paper prints its FLOPs (32.07/32.51/33.13 G) beside the
+  parameters of the network above. Its own parameters are 514/521/530 K.
+- RFDN of RFDB-E blocks, from the AIDN paper (section 3.2). The activation follows the addition. So
+  a residual is also a convolution, with a 1 at the centre for each channel, and can be folded into
+  the 3x3. The hook ``fold_residuals`` does this and deploys ``rfdn-e``. Parameters, FLOPs,
+  activations and convolutions do not change, because additions are not counted. Memory traffic
+  falls.
 """
 
 from __future__ import annotations

@@ -16,11 +16,10 @@ channels and positions of an image, with a scale and shift a channel.
 
 The network maps float32 (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), unclipped, at any size.
 
-This is the entry of team 21 (15 blocks), whose published figures it reproduces to the digit;
-they fix the width, the FFN, the kind of normalisation and the skip. The paper's network has
-eight blocks of n = 36, a 3x3 convolution first in its FFN (CCM), a norm over channels only, and
-no skip from LR. Differences from the team's release: names only; its weights are not declared
-here.
+This is the entry of team 21 (15 blocks). It reproduces the team's published figures to the digit.
+From them we took the width, the FFN, the kind of normalisation and the skip. The paper's network
+has eight blocks of n = 36, a 3x3 convolution first in its FFN (CCM), a norm over channels only, and
+no skip from LR. Differences from the team's release: names only; its weights are not declared here.
 """
 
 from __future__ import annotations

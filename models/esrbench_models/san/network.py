@@ -21,22 +21,22 @@ by Newton and Schulz: with A = C / trace(C), Y = A, Z = I, five times
 
     T = (3 I - Z Y) / 2,   Y <- Y T,   Z <- T Z,           S = sqrt(trace(C)) Y
 
-``up`` is, a stage, Conv3x3(n -> n*t*t) and a pixel shuffle by t: one stage of t = s at x2 and
-x3, two of t = 2 at x4.
+Each stage of ``up`` is Conv3x3(n -> n*t*t) and a pixel shuffle by t. There is
+one stage of t = s at x2 and x3, and there are two of t = 2 at x4.
 
 The network maps float32 (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), unclipped; H, W >= 2,
 because the image is quartered. Each attention holds (H*W/4)^2 scores: 1 GiB a copy at 256x256.
 
-Parameters that cannot learn. The authors' release registers a 64 -> 64 convolution (36,928),
-a SOCA beside NL (1,096) and two frozen convolutions for the mean colour (24) that do nothing
-for training; none of them is written here. It also registers gamma_g but adds gamma only. Here
-gamma_g is added too, so that the count of 15,674,752 / 15,859,392 / 15,822,464 parameters holds
-only live ones; at gamma_g = 0, where it stays in the release, both are one function. One is left
-in either: the bias of phi (8) moves all scores of a query alike, which softmax undoes.
+Parameters that cannot learn. The authors' release registers a 64 -> 64 convolution (36,928), a SOCA
+beside NL (1,096) and two frozen convolutions for the mean colour (24). They have no effect on
+training, and we leave them out. It also registers gamma_g but adds only gamma. Here gamma_g is
+added too, so that all of the 15,674,752 / 15,859,392 / 15,822,464 parameters are used. In the
+release, gamma_g stays 0; then both networks compute the same. One unused parameter remains in both:
+the bias of phi (8) moves all scores of a query by the same amount, which softmax undoes.
 
-Other differences from the release. The covariance is of centred features, not by a centring
-matrix of (H*W)^2 elements, and so needs no crop to 1000x1000 pixels. The last convolution of NL
-starts random, not at zero. Tables that print 15,674 K at x2 cut off instead of rounding.
+Other differences from the release. The covariance is computed from centred features, not by a
+centring matrix of (H*W)^2 elements. So it needs no crop to 1000x1000 pixels. The last convolution
+of NL starts at random, not at zero. Tables that print 15,674 K at x2 cut off instead of rounding.
 """
 
 from __future__ import annotations

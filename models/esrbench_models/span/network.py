@@ -14,11 +14,10 @@ Paper: NTIRE workshop, CVPR 2024. With n channels (28 in the challenge, 48 in th
 (N, 3, s*H, s*W), unclipped, at any size.
 
 Differences from the authors' release. This is the re-parameterised form, which the challenges
-count: in training each of its 3x3 convolutions but the last is a 1x1, a 3x3 and a 1x1 in
-sequence beside a 1x1. As in the release, the last feature that is concatenated is the first one
-inside the sixth block, activated because the release activates in place; the paper writes the
-fifth block's output in its place. Counts cannot tell the two apart, and no weights are declared
-here.
+count. In training, each of its 3x3 convolutions except the last is a 1x1, a 3x3 and a 1x1 in
+sequence, with a parallel 1x1. As in the release, the last feature that is concatenated is the first
+one inside the sixth block. It is activated, because the release activates in place. The paper has
+the fifth block's output instead. Both have the same counts, and no weights are declared here.
 """
 
 from __future__ import annotations

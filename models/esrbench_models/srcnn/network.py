@@ -10,11 +10,11 @@ interpolation has enlarged already:
 The network maps float32 (N, 1, H, W) in [0, 1] to the same shape, unclipped, at any size; the
 scale is that of the enlargement and no layer depends on it.
 
-This is the 9-5-5 form, 57 281 parameters, which the paper calls its best and later papers
-compare with as "57K"; the 9-1-5 form of ECCV 2014 (``middle=1``) has 8 129.
+This is the 9-5-5 form with 57 281 parameters. The paper calls it its best, and later papers compare
+with it as "57K". The 9-1-5 form of ECCV 2014 (``middle=1``) has 8 129.
 
-Differences from the authors' release: zero padding, where their code repeats the edge pixels;
-it changes a border of 8 pixels.
+Differences from the authors' release: zero padding. Their code repeats the edge pixels instead.
+This changes a border of 8 pixels.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ phi = LeakyReLU(0.1), n = 64 channels and B = 16 residual blocks:
 
 The network maps float32 (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), unclipped.
 
-The ReLU of the residual blocks is functional, as in the challenge's code: the NTIRE counter
-does not see it, and the published 166.36 G hold only so. No released weights are known as a
+The ReLU of the residual blocks is functional, as in the challenge's code. So the NTIRE counter does
+not see it; only then the count is the published 166.36 G. We know of no released weights as a
 single small file.
 """
 

@@ -11,8 +11,8 @@ The network maps float32 (N, 1, H, W) in [0, 1] to the same shape, unclipped, at
 scale is that of the enlargement and no layer depends on it (the authors train one network for
 all scales).
 
-It has 665 921 parameters, of which 1 217 are biases. The AIDN paper's 666K at x2 and x3 count
-them, its 665K at x4 the 664 704 weights alone.
+It has 665 921 parameters, of which 1 217 are biases. The AIDN paper prints 666K at x2 and x3, which
+includes the biases, and 665K at x4, which is the 664 704 weights alone.
 
 Differences from the authors' release: none known but names.
 """
