@@ -33,6 +33,9 @@ class FakeWorker:
     def __exit__(self, *_):
         """Nothing is there to end."""
 
+    def greet(self):
+        """All is imported."""
+
     def load(self, _descriptor, scale, **_):
         self.on_start(self.name)
         self.scale = scale

@@ -147,6 +147,8 @@ def measure_untimed(
     sr_folder: Path | None = None,
     crops: CropFolder | None = None,
     on_step: Step = lambda _: None,
+    on_counting: Callable[[], None] = lambda: None,
+    started: WorkerSession | None = None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     limit_seconds: float = math.inf,
 ) -> UntimedPass:
@@ -163,6 +165,8 @@ def measure_untimed(
         sr_folder: where SR images are written as PNG, or None.
         crops: parts of SR images that are kept, or None.
         on_step: told the name of each step.
+        on_counting: called when nothing but counting is left.
+        started: the worker, where it was started before.
         timeout_seconds: deadline of each request to the worker.
         limit_seconds: that the worker may live.
 
@@ -191,7 +195,8 @@ def measure_untimed(
         readable=entry.readable,
         limit_seconds=limit_seconds,
     )
-    with ExitStack() as ending, start() as session:
+    with ExitStack() as ending:
+        session = ending.enter_context(start()) if started is None else ending.push(started)
         try:
             on_step("loading")
             found.ready = entry.load(session, protocol)
@@ -221,6 +226,7 @@ def measure_untimed(
                 if protocol.energy is not None:
                     on_step("measuring energy")
                     found.energy = _energy(session, pairs, protocol, protocol.energy, found.ready)
+                on_counting()
                 samples = _count(session, entry, pairs, found, on_step=on_step)
             if beside is not None and found.ready.opening:
                 found.deployment = Deployment(

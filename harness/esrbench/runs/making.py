@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from esrbench.runs.plan import PlannedPass
+    from esrbench.worker.session import WorkerSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,38 @@ class Maker:
     on_step: Callable[[str, str], None] = lambda _entry, _step: None
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
 
-    def untimed(self, planned: PlannedPass, limit_seconds: float = math.inf) -> Pass[UntimedPass]:
+    def worker(self, planned: PlannedPass, limit_seconds: float = math.inf) -> WorkerSession:
+        """A worker that can make a pass; to start it before its turn saves the time of imports.
+
+        Args:
+            planned: the pass.
+            limit_seconds: that the worker may live.
+        """
+        entry = planned.entry
+        return planned.launcher.worker(
+            (entry.descriptor, entry.weights),
+            protocol=planned.protocol,
+            interpreter=entry.interpreter,
+            readable=entry.readable,
+            timeout_seconds=self.timeout_seconds,
+            limit_seconds=max(0.0, limit_seconds),
+        )
+
+    def untimed(
+        self,
+        planned: PlannedPass,
+        limit_seconds: float = math.inf,
+        *,
+        started: WorkerSession | None = None,
+        start_next: Callable[[], None] = lambda: None,
+    ) -> Pass[UntimedPass]:
         """Score an entry, measure its memory and count it.
 
         Args:
             planned: what is to be measured.
             limit_seconds: that the worker may live.
+            started: its worker, where it was started before.
+            start_next: starts the worker of the next pass, where that disturbs nothing.
 
         Raises:
             DataError: an image changed since it was checked.
@@ -65,6 +92,8 @@ class Maker:
             sr_folder=planned.sr_folder,
             crops=planned.crops,
             on_step=partial(self.on_step, name),
+            on_counting=start_next,
+            started=started,
             timeout_seconds=self.timeout_seconds,
             limit_seconds=max(0.0, limit_seconds),
         )
@@ -85,6 +114,9 @@ class Maker:
         untimed: Pass[UntimedPass],
         null: NullTimes,
         limit_seconds: float = math.inf,
+        *,
+        started: WorkerSession | None = None,
+        start_next: Callable[[], None] = lambda: None,
     ) -> Pass[TimedPass]:
         """Time an entry once, between times of the null network.
 
@@ -93,6 +125,8 @@ class Maker:
             untimed: pass of the entry, which loaded it.
             null: of ``null_times``.
             limit_seconds: that the workers may live.
+            started: as of ``untimed``.
+            start_next: likewise; called once nothing of this pass is timed any more.
 
         Raises:
             DataError: an image changed since it was checked.
@@ -109,10 +143,12 @@ class Maker:
             index=planned.index or 0,
             position=planned.position,
             on_step=on_step,
+            started=started,
         )
         found = null.around(planned.entry, planned.protocol, timed_pass, on_step)
         left = plan.limit_seconds - (time.monotonic() - start)
         again = replace(plan, limit_seconds=max(0.0, left))
+        start_next()
         found = compare_untimed(planned.entry, planned.pairs, again, found, on_step)
         device = found.replicate.device or self.machine
         replicate = found.replicate.model_copy(update={"device": device})

@@ -132,10 +132,10 @@ class NullTimes:
             timed: makes the pass.
             on_step: told the one step that is not the pass's own.
         """
-        before = self._times(entry, protocol, known=self._latest)
+        before = self.known(entry, protocol) or self._times(entry, protocol)
         found = timed()
         on_step("timing the null network")
-        after = self._times(entry, protocol, known=None)
+        after = self._times(entry, protocol)
         self._latest = (_form(entry, protocol), after)
         seconds = {
             size: before.seconds.get(size, ()) + after.seconds.get(size, ()) for size in self._sizes
@@ -149,10 +149,13 @@ class NullTimes:
             tuple(side.conditions for side in (before, after) if side.conditions is not None),
         )
 
-    def _times(self, entry: Entry, protocol: Protocol, known: tuple[Form, _Side] | None) -> _Side:
+    def known(self, entry: Entry, protocol: Protocol) -> _Side | None:
+        """The latest times, if they serve an entry as those before it."""
+        form, latest = self._latest or (None, _Side())
+        return latest if form == _form(entry, protocol) and latest.seconds else None
+
+    def _times(self, entry: Entry, protocol: Protocol) -> _Side:
         form = _form(entry, protocol)
-        if known is not None and known[0] == form and known[1].seconds:
-            return known[1]
         try:
             worker = self._worker(entry, protocol)
             begun = worker.monitor.read()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ def time_replicate(
     index: int,
     position: int,
     on_step: Step = lambda _: None,
+    started: WorkerSession | None = None,
 ) -> TimedPass:
     """Time an entry in a fresh process: the fixed input first, then every image.
 
@@ -48,11 +49,12 @@ def time_replicate(
         index: number of the round.
         position: of the entry in the round.
         on_step: told the name of each step, ``len(pairs)`` and load and fixed input in all.
+        started: the fresh process, where it was started before; it has loaded nothing.
 
     Raises:
         DataError: an image changed since it was checked.
     """
-    started = datetime.now(UTC)
+    begun = datetime.now(UTC)
     cpus: tuple[int, ...] = ()
     device: str | None = None
     conditions: Conditions | None = None
@@ -60,7 +62,11 @@ def time_replicate(
     images: tuple[LatencySamples, ...] | Absent = NOT_REACHED
     rescored: tuple[ImageScore, ...] = ()
     windows: tuple[TimedWindow, ...] = ()
-    with _worker(entry, plan) as session:
+    with ExitStack() as ending:
+        if started is None:
+            session = ending.enter_context(_worker(entry, plan))
+        else:
+            session = ending.push(started)
         try:
             on_step("loading to be timed")
             ready = entry.load(session, plan.protocol)
@@ -92,7 +98,7 @@ def time_replicate(
         replicate=Replicate(
             index=index,
             position=position,
-            started=started,
+            started=begun,
             cpus=cpus,
             cold_start_seconds=None if isinstance(fixed, Absent) else fixed.first_seconds,
             fixed=fixed,

@@ -10,11 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from esrbench.data.crops import CropFolder, crops_of
 from esrbench.devices import device_name
-from esrbench.errors import MeasurementError, RecordError
+from esrbench.errors import EsrbenchError, MeasurementError, RecordError
 from esrbench.plaintext import plural
 from esrbench.records import Notice
 from esrbench.runs.assembly import assemble
@@ -24,6 +25,7 @@ from esrbench.runs.plan import plan_passes
 from esrbench.runs.progress import SuiteProgress, Took, progress_of
 from esrbench.runs.rejected import RejectedEntry
 from esrbench.runs.store import SuiteGoneError
+from esrbench.worker.failure import WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from esrbench.runs.plan_file import PlanFile
     from esrbench.runs.progress import Key, State
     from esrbench.runs.store import Store
+    from esrbench.worker.session import WorkerSession
 
 KILLED_BEFORE_FAILED = 2
 """Attempts at a pass whose worker was killed; after another one its entry has failed."""
@@ -140,6 +143,7 @@ class SuiteOnData:
         gave_up: some cells were submitted as often as the engine tries, and lack passes.
         made: passes that there are, by name of the entry; those in the folder are taken over.
         recorded: names of entries whose records are stored.
+        ahead: name of the next pass, and its worker that was started before its turn.
     """
 
     document: PlanFile
@@ -157,6 +161,7 @@ class SuiteOnData:
     by_name: dict[tuple[str, int | None], PlannedPass] = field(default_factory=dict)
     made: dict[str, _Made] = field(default_factory=dict)
     recorded: set[str] = field(default_factory=set)
+    ahead: tuple[str, WorkerSession] | None = None
 
     def __post_init__(self) -> None:
         """Take over what is kept."""
@@ -233,8 +238,8 @@ class SuiteOnData:
             yield from self._passes(cell)
 
     def _passes(self, cell: Cell) -> Iterator[None]:
-        for planned in self._of(cell):
-            if not self._wanted(planned) or self._take_over(planned):
+        for planned, following in pairwise([*self._of(cell), None]):
+            if planned is None or not self._wanted(planned) or self._take_over(planned):
                 continue
             made = self.made[planned.entry.descriptor.name]
             self.folder.require()
@@ -243,34 +248,84 @@ class SuiteOnData:
                 # Another process may have made it while this one waited for the device.
                 if self._take_over(planned):
                     continue
-                limit = self.document.entry_seconds - made.seconds
+                start_next = partial(self._start_ahead, following)
                 if planned.index is None:
-                    made.untimed = self._made_sound(
-                        planned, partial(self.maker.untimed, planned, limit)
-                    )
+                    make = partial(self.maker.untimed, planned)
+                    made.untimed = self._made_sound(planned, make, start_next)
                     self.on_scored(self._record(made, made.untimed))
                 elif made.untimed is None:
                     continue  # what it needs is not there
                 else:
                     if self.null is None:
                         self.null = self.maker.null_times(planned).__enter__()
-                    timed = partial(self.maker.timed, planned, made.untimed, self.null, limit)
-                    made.timed[planned.index] = self._made_sound(planned, timed)
+                    timed = partial(self.maker.timed, planned, made.untimed, self.null)
+                    made.timed[planned.index] = self._made_sound(planned, timed, start_next)
+                self._rest_ahead()
             yield
 
-    def _made_sound(self, planned: PlannedPass, make: Callable[[], Pass[FoundT]]) -> Pass[FoundT]:
+    def _made_sound(
+        self,
+        planned: PlannedPass,
+        make: Callable[..., Pass[FoundT]],
+        start_next: Callable[[], None],
+    ) -> Pass[FoundT]:
         """Make a pass and store it; again where its worker was killed.
 
         A kernel without memory and people kill innocent workers.
         """
-        made = make()
+        limit = self._limit(planned)
+        made = make(limit, started=self._started(planned), start_next=start_next)
         while made.found.killed and self.folder.tries(planned.name) < KILLED_BEFORE_FAILED:
             self.folder.put_attempt(planned.name, made)
-            made = make()
+            made = make(limit)
         return self.folder.put(planned.name, made)
 
+    def _limit(self, planned: PlannedPass) -> float:
+        """Seconds that are left to an entry."""
+        return self.document.entry_seconds - self.made[planned.entry.descriptor.name].seconds
+
+    def _start_ahead(self, planned: PlannedPass | None) -> None:
+        """Start the worker of the next pass, which imports torch while nothing is timed.
+
+        Not where the null network is to be timed first: nothing else may be there then.
+        """
+        if planned is None or self._take_over(planned) or not self._wanted(planned):
+            return
+        if planned.index is not None and not (
+            self.null and self.null.known(planned.entry, planned.protocol)
+        ):
+            return
+        with suppress(EsrbenchError):  # the pass itself will say so
+            session = self.maker.worker(planned, self._limit(planned)).__enter__()
+            self.ahead = planned.name, session
+
+    def _rest_ahead(self) -> None:
+        """Wait until a worker that was started ahead rests: others may time something now."""
+        if self.ahead is not None:
+            try:
+                self.ahead[1].greet()
+            except WorkerError:
+                self._end_ahead()
+
+    def _started(self, planned: PlannedPass) -> WorkerSession | None:
+        """The worker that was started for a pass, if one was; another one is ended."""
+        if self.ahead is None:
+            return None
+        name, session = self.ahead
+        if name != planned.name:
+            self._end_ahead()
+            return None
+        self.ahead = None
+        return session
+
+    def _end_ahead(self) -> None:
+        if self.ahead is not None:
+            self.ahead[1].__exit__(*sys.exc_info())
+            self.ahead = None
+
     def close(self) -> None:
-        """End the workers of the null network."""
+        """End the workers of the null network, and one that was started ahead."""
+        self._end_ahead()
         if self.null is not None:
             self.null.__exit__(*sys.exc_info())
             self.null = None

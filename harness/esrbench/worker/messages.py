@@ -178,6 +178,12 @@ class ReadMemory(Frozen):
     command: Literal["read-memory"] = "read-memory"
 
 
+class Greet(Frozen):
+    """Answer that all is imported, with ``Settled``; nothing is loaded for it."""
+
+    command: Literal["greet"] = "greet"
+
+
 class Stop(Frozen):
     """End the worker."""
 
@@ -332,6 +338,7 @@ Request = Annotated[
     | Build
     | Calibrate
     | Export
+    | Greet
     | Stop,
     Field(discriminator="command"),
 ]

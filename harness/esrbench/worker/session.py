@@ -38,6 +38,7 @@ from esrbench.worker.messages import (
     Export,
     Exported,
     Forward,
+    Greet,
     Load,
     LoadSecond,
     MeasureBlocks,
@@ -142,6 +143,10 @@ class WorkerSession:
     def cpu_seconds(self) -> float | None:
         """CPU time that the worker, and all it started, took so far; None if it is not told."""
         return self.process.cpu_seconds()
+
+    def greet(self) -> None:
+        """Wait until the worker has imported what it needs; it then rests until it is asked."""
+        self._ask(Greet(), Settled)
 
     def load(
         self,

@@ -158,6 +158,8 @@ class Conversation:
         command = request.command
         if command == "load":
             self.load(request, content)
+        elif command == "greet":
+            self.channel.send({"event": "settled"})
         elif command == "convert-weights":
             from esrbench.worker.own import convert_weights
 
