@@ -225,7 +225,7 @@ def test_a_bug_is_no_regression(monkeypatch, capsys):
     [
         ("leaderboard", "--results", ""),
         ("leaderboard", "--results="),
-        ("run", "bicubic", "--save-sr", "", "--no-latency"),
+        ("run", "bicubic", "--save-sr", "", "--no-runtime"),
         ("new", "a-b", "--submissions", ""),
         ("baseline", "update", "--baseline="),
     ],
@@ -281,7 +281,7 @@ def test_a_quiet_command_prints_its_table_and_errors_alone(in_process):
 
 @pytest.mark.slow
 def test_a_quiet_run_and_check_print_tables_alone(in_process):
-    options = ("--threads", "1", "--no-latency", "--quiet")
+    options = ("--threads", "1", "--no-runtime", "--quiet")
     measured = in_process("run", "bicubic", *options, code=0)
     assert "bicubic" in measured.stdout
     assert measured.stderr == ""

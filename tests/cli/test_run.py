@@ -147,7 +147,7 @@ def test_weights_that_do_not_fit_are_a_failed_run_with_exit_4(in_process, shared
     assert "a=b.bin does not fit RFDN" in done.stderr
 
 
-UNTIMED = ("--threads", "1", "--input-size", "16x16", "--no-latency")
+UNTIMED = ("--threads", "1", "--input-size", "16x16", "--no-runtime")
 
 
 @contextmanager
@@ -238,7 +238,7 @@ def test_fetched_weights_are_used_and_scored(in_process, shared, shared_pair_fol
     names = ("rfdn", "imdn")
     mirror = ("--scale", "4", "--mirror", shared / "weights")
     in_process("fetch", "weights", *names, *mirror, **cache, code=0)
-    run = ("run", *names, "--data", shared_pair_folder, *QUICK, "--no-latency", "--json")
+    run = ("run", *names, "--data", shared_pair_folder, *QUICK, "--no-runtime", "--json")
     document = json.loads(in_process(*run, **cache).stdout)
     records = [RunRecord.model_validate(record) for record in document["records"]]
     assert [record.entry.name for record in records] == [*names]
@@ -254,7 +254,7 @@ def test_a_first_run_has_psnr_and_says_whose_weights_ran(in_process, shared_pair
         "--data",
         shared_pair_folder,
         *QUICK,
-        "--no-latency",
+        "--no-runtime",
         ESRBENCH_CACHE=str(tmp_path / "empty"),
     )
     assert done.returncode == 0, done.stderr
@@ -310,7 +310,7 @@ def test_hints_advise_only_what_can_help_and_each_once(make_record):
 
 def test_who_has_an_entry_is_not_told_to_start_one(in_process, work):
     write_files(work / "submissions" / "a-b", {"submission.toml": "schema = 2"})
-    run = ["run", "--all", "--no-latency"]
+    run = ["run", "--all", "--no-runtime"]
     done = in_process(*run, ESRBENCH_SUBMISSIONS=str(work / "submissions"), code=4)
     following = [line for line in done.stderr.splitlines() if line.startswith("next: ")]
     assert [line.split()[2] for line in following] == ["leaderboard", "report"]

@@ -83,7 +83,7 @@ def test_wrong_arguments_end_with_2(in_process, arguments, says):
 @pytest.mark.slow
 def test_saved_images_of_a_run_have_its_scores(in_process, shared_pair_folder):
     data = ("--data", shared_pair_folder)
-    options = ("--threads", "1", "--input-size", "16x16", "--no-latency")
+    options = ("--threads", "1", "--input-size", "16x16", "--no-runtime")
     run = in_process("run", "bicubic", *data, *options, "--save-sr", "sr", "--json")
     (measured,) = json.loads(run.stdout)["records"]
     scored = in_process("score", "sr/pairs/bicubic", *data, "--name", "images", "--json")

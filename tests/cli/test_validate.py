@@ -108,3 +108,9 @@ def test_a_folder_that_cannot_be_read_is_printed_first(in_process, folders, even
     done = in_process("validate", *folders)
     assert events == ["print", "validate team-one", "print", "print"]
     assert done.returncode == 4
+
+
+def test_fix_says_why_it_wrote_nothing(in_process, folders, events):  # noqa: ARG001
+    done = in_process("validate", folders[1], "bicubic", "--scale", "4", "--fix")
+    assert "team-two x4: --fix wrote nothing: no check failed" in done.stderr
+    assert "bicubic x4: --fix wrote nothing: no check failed" in done.stderr

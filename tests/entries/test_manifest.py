@@ -368,7 +368,7 @@ def test_fields_are_written_and_all_else_stays(tmp_path):
     path = tmp_path / "submission.toml"
     path.write_text(text)
     before = path.read_text()
-    write_fields(path, {"min_lr_size": 33, "pad_multiple": 16})
+    write_fields(path, {"min_lr_size": 33, "pad_multiple": 16}, 4)
     after = path.read_text()
     assert "pad_multiple = 16  # for the windows" in after
     assert [line for line in before.splitlines() if line not in after.splitlines()] == [
@@ -382,16 +382,29 @@ def test_fields_are_written_and_all_else_stays(tmp_path):
     assert (model.min_lr_size, model.pad_multiple) == (33, 16)
 
 
+def test_what_a_weights_file_is_goes_to_the_table_of_its_scale(tmp_path):
+    table = '[[weights]]\nscale = {}\nfile = "x{}.pth"\nbytes = 1\nsha256 = "{}"\n'
+    path = tmp_path / "submission.toml"
+    path.write_text(
+        LEAST.replace("[4]", "[2, 4]")
+        + "".join(table.format(scale, scale, "0" * 64) for scale in (2, 4))
+    )
+    write_fields(path, {"bytes": 7, "sha256": "a" * 64}, 4)
+    two, four = tomllib.loads(path.read_text())["weights"]
+    assert (two["bytes"], two["sha256"]) == (1, "0" * 64)
+    assert (four["bytes"], four["sha256"]) == (7, "a" * 64)
+
+
 def test_a_manifest_that_would_be_none_is_left_alone(tmp_path):
     path = tmp_path / "submission.toml"
     path.write_text(LEAST)
     with pytest.raises(RegistrationError, match="was not changed") as caught:
-        write_fields(path, {"min_lr_size": 5000})
+        write_fields(path, {"min_lr_size": 5000}, 4)
     assert caught.value.advice == "Write it yourself: min_lr_size = 5000."
     assert path.read_text() == LEAST
     other = tmp_path / "other.toml"
     path.rename(other)
     path.symlink_to(other)
     with pytest.raises(RegistrationError, match="it is a link"):
-        write_fields(path, {"min_lr_size": 5})
+        write_fields(path, {"min_lr_size": 5}, 4)
     assert other.read_text() == LEAST

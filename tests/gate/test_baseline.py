@@ -121,7 +121,7 @@ def test_changes_name_entry_metric_and_both_figures(baseline, figures, make_race
 
     lines = list(changes(baseline, after))
 
-    assert "ant x2 params: 1,000 -> 2,000" in lines
+    assert "ant x2 Params: 1,000 -> 2,000" in lines
     assert any(line.startswith("ant x2 runtime ratio: none -> 1.8") for line in lines)
     assert [line for line in lines if not line.startswith("ant x2")] == [
         "new x4: new",

@@ -540,4 +540,4 @@ def test_images_without_a_network_have_scores_and_no_say_in_what_others_are_comp
     (command,) = table.commands
     assert "imdn" in command
     assert "--input-size 64x64" in command
-    assert "--no-latency" not in command
+    assert "--no-runtime" not in command

@@ -95,7 +95,7 @@ def baseline_command(
         device=kind,
         gpu=gpu,
         threads=threads,
-        race_size=parse_size(race_size),
+        race_size=parse_size(race_size, "--race-size"),
         timeout_seconds=timeout,
     )
     with gate_bench(registry, request) as bench:

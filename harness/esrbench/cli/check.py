@@ -33,6 +33,7 @@ from esrbench.cli.options import (
 from esrbench.cli.tables import print_table
 from esrbench.devices import parse_device
 from esrbench.errors import RecordError, UsageError
+from esrbench.plaintext import line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -178,7 +179,7 @@ def check_command(
         device=kind,
         gpu=gpu,
         threads=threads,
-        race_size=parse_size(race_size),
+        race_size=parse_size(race_size, "--race-size"),
         max_pairs=max_pairs,
         timeout_seconds=timeout,
     )
@@ -245,13 +246,22 @@ def parse_data(specs: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def gate_bench(registry: Registry, request: Request) -> Iterator[Bench]:
-    """A bench whose progress is shown on stderr, not drawn while anything is timed."""
+    """A bench whose progress is shown on stderr: a bar, not drawn while anything is timed.
+
+    Where stderr is no terminal, a line for each entry that it turns to.
+    """
     from esrbench.gate.bench import Bench
 
     with progress_bar(quiet=True) as progress:
         task = progress.add_task("starting", total=None)
 
+        latest = ""
+
         def on_step(entry: str, step: str) -> None:
+            nonlocal latest
+            if entry != latest and not progress.console.is_terminal:
+                progress.print(line(f"{entry}: {step}"), markup=False)
+            latest = entry
             progress.update(
                 task, description=f"{entry}: {step}", completed=0, total=None, refresh=True
             )
@@ -314,8 +324,8 @@ def _print_annotations(report: GateReport, registry: Registry, *, as_json: bool)
     names = {each.entry for each in report.findings if each.entry in registry}
     found = {name: defined_at(registry.get(name), checkout) for name in names}
     places = {name: place for name, place in found.items() if place}
-    for line in gate_annotations(report, places):
-        print(line, file=sys.stderr if as_json else sys.stdout)
+    for each in gate_annotations(report, places):
+        print(each, file=sys.stderr if as_json else sys.stdout)
 
 
 def _in_actions() -> bool:

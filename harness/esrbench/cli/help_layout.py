@@ -17,7 +17,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "What": (
         *("names", "candidate", "every", "data", "scale", "weights", "metric", "metrics", "rule"),
         *("official", "with_official", "forward_class", "relative_to", "as_of", "mixed", "recipe"),
-        *("baseline", "reference", "against", "scores", "runtime", "latency", "energy"),
+        *("baseline", "reference", "against", "scores", "runtime", "energy"),
         *("columns", "backends", "published", "x", "y", "area", "own", "crop", "column"),
     ),
     "Where": (

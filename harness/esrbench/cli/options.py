@@ -143,8 +143,8 @@ ResultsOption = Annotated[
 ]
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """``HxW`` in LR pixels; a single number is a square.
+def parse_size(text: str, option: str = "--input-size") -> tuple[int, int]:
+    """``HxW`` in LR pixels, the value of an option; a single number is a square.
 
     Raises:
         UsageError: not of that form.
@@ -152,7 +152,7 @@ def parse_size(text: str) -> tuple[int, int]:
     parts = text.lower().split("x")
     if len(parts) in {1, 2} and all(part.isdecimal() and int(part) > 0 for part in parts):
         return int(parts[0]), int(parts[-1])
-    message = f"--input-size {text!r}: expected HxW in LR pixels"
+    message = f"{option} {text!r}: expected HxW in LR pixels"
     raise UsageError(message, advice="For example 256x256.")
 
 

@@ -13,6 +13,7 @@ from esrbench.cli.console import (
     JsonOption,
     QuietOption,
     command,
+    messages,
     open_registry,
     print_banner,
 )
@@ -110,7 +111,7 @@ def run_command(
     engine_option: EngineOptions = None,
     threads: ThreadsOption = None,
     input_size: Annotated[
-        str, typer.Option(help="LR size at which complexity and latency are taken.")
+        str, typer.Option(help="LR size at which complexity and runtime are taken.")
     ] = "256x256",
     effort: Annotated[
         Effort | None,
@@ -187,8 +188,11 @@ def run_command(
     compiled: CompileOption = False,
     cudnn_benchmark: CudnnBenchmarkOption = False,
     metric: MetricOption = None,
+    runtime: Annotated[
+        bool, typer.Option("--runtime/--no-runtime", help="Measure runtime.")
+    ] = True,
     latency: Annotated[
-        bool, typer.Option("--latency/--no-latency", help="Measure runtime.")
+        bool, typer.Option("--latency/--no-latency", hidden=True, help="Former name of --runtime.")
     ] = True,
     energy: Annotated[
         bool, typer.Option("--energy", help="Measure joules an image; 2 minutes an entry.")
@@ -248,6 +252,9 @@ def run_command(
             as_json=as_json,
         )
         return
+    if is_given(ctx, "latency"):
+        said = "warning: --latency is now --runtime, and --no-latency is --no-runtime"
+        messages().print(said, style="yellow", markup=False)
     chosen_rule = get_rule(rule)
     backends = parse_backends(backend, compiled=compiled)
     kind, gpu, chosen_engine = choose_engine(device, engine, engine_option or ())
@@ -270,7 +277,7 @@ def run_command(
         threads=threads,
         seed=seed,
         counted_input=parse_size(input_size),
-        latency=design if latency else None,
+        latency=design if runtime and latency else None,
         quality=QualityDefinition(metrics=tuple(metric or ())),
         energy=EnergyDesign() if energy else None,
     )

@@ -49,7 +49,8 @@ def validate_command(
         bool,
         typer.Option(
             "--fix",
-            help="Write the min_lr_size and pad_multiple that were found into submission.toml.",
+            help="Write what was found into submission.toml: min_lr_size, pad_multiple, and bytes "
+            "and sha256 of the weights file.",
         ),
     ] = False,
     as_json: JsonOption = False,
@@ -121,8 +122,14 @@ def _validated(
     if not fix:
         return validate(model)
     report = validate(_as_written(model))
-    if report.declare and _fixed(model, report.declare):
+    if model.folder is not None and report.declare and report.scale is not None:
+        _fix(model.folder, report.declare, report.scale)
         return validate(_as_written(model))
+    why = (
+        "it has no submission.toml" if model.folder is None else "no failed check can be mended so"
+    )
+    why = "no check failed" if report.passed else why
+    messages().print(f"{_name(report)}: --fix wrote nothing: {why}", markup=False)
     return report
 
 
@@ -133,17 +140,13 @@ def _as_written(model: ModelDescriptor) -> ModelDescriptor:
     return model if model.folder is None else read_submission(Path(model.folder))
 
 
-def _fixed(model: ModelDescriptor, fields: Mapping[str, int]) -> bool:
-    """Write fields into a submission's manifest; whether it has one."""
-    from esrbench.entries.manifest import MANIFEST_NAME, write_fields
+def _fix(folder: str, fields: Mapping[str, int | str], scale: int) -> None:
+    """Write fields into a submission's manifest, and say so."""
+    from esrbench.entries.manifest import MANIFEST_NAME, told, write_fields
 
-    if model.folder is None:
-        return False
-    path = Path(model.folder) / MANIFEST_NAME
-    write_fields(path, fields)
-    written = ", ".join(f"{name} = {value}" for name, value in fields.items())
-    messages().print(f"wrote {written} into {path}", markup=False)
-    return True
+    path = Path(folder) / MANIFEST_NAME
+    write_fields(path, fields, scale)
+    messages().print(f"wrote {told(fields)} into {path}", markup=False)
 
 
 def _table(reports: Sequence[ValidationReport]) -> Table:

@@ -6,6 +6,7 @@ in ``docs/submitting.md``; ``submissions/submission.schema.json`` is the JSON Sc
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import tomllib
@@ -366,24 +367,34 @@ def read_manifest(path: Path) -> Manifest:
         raise RegistrationError(f"{path}: {problems}", advice=advice) from None
 
 
-def write_fields(path: Path, fields: Mapping[str, int]) -> None:
-    """Set fields of ``[model]`` in a manifest; its comments and its order stay.
+def told(fields: Mapping[str, int | str]) -> str:
+    """Fields as TOML on one line, with commas."""
+    return ", ".join(f"{name} = {json.dumps(value)}" for name, value in fields.items())
+
+
+def write_fields(path: Path, fields: Mapping[str, int | str], scale: int) -> None:
+    """Set fields of ``[model]`` and ``[weights]`` in a manifest; its comments and order stay.
 
     Args:
         path: of a manifest that can be read.
         fields: values by name.
+        scale: whose weights are meant, where there are several.
 
     Raises:
         RegistrationError: the file is a link or cannot be written, or would be no manifest.
     """
     import tomlkit
 
-    advice = "Write it yourself: " + ", ".join(f"{name} = {v}" for name, v in fields.items()) + "."
+    advice = f"Write it yourself: {told(fields)}."
     if path.is_symlink():
         raise RegistrationError(f"{path}: was not changed: it is a link", advice=advice)
     document = tomlkit.parse(path.read_bytes().decode())
+    tables = document.get("weights", {})
+    tables = tables if isinstance(tables, list) else [tables]
+    weights: Any = next((each for each in tables if each.get("scale", scale) == scale), None)
     for name, value in fields.items():
-        document["model"][name] = value
+        table = weights if name in WeightsTable.model_fields else document["model"]
+        table[name] = value
     try:
         Manifest.model_validate(document.unwrap())
         replace_file(path, tomlkit.dumps(document).encode())

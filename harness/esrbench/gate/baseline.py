@@ -210,11 +210,13 @@ def _entry_changes(old: EntryFigures, new: EntryFigures) -> Iterator[str]:
 
 
 def _flat(entry: EntryFigures) -> dict[str, Any]:
-    flat: dict[str, Any] = {"terms": entry.terms, **entry.counts}
+    """Figures by names that users know from tables."""
+    flat: dict[str, Any] = {"terms": entry.terms}
+    flat |= {METRICS[key].label: value for key, value in entry.counts.items()}
     flat |= {f"weights {key}": value for key, value in entry.weights.model_dump().items()}
     for data, scored in entry.scores.items():
         flat[f"{data} digest"] = scored.digest
-        flat |= {f"{data} {key}": value for key, value in scored.values.items()}
+        flat |= {f"{METRICS[key].label} on {data}": n for key, n in scored.values.items()}
     if entry.runtime is not None:
         flat |= {f"runtime {key}": value for key, value in entry.runtime.model_dump().items()}
     return flat

@@ -95,7 +95,7 @@ def protocol_options(protocol: Protocol) -> list[str]:
     """Options of ``esrbench run`` that give a protocol: its effort, and what differs from that."""
     design, usual = protocol.latency, Protocol()
     if design is None:
-        options = ["--no-latency"]
+        options = ["--no-runtime"]
     else:
         effort = effort_of(design) or ("standard" if design.fixed_input else "quick")
         options = ["--effort", effort]

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from esrbench.entries.manifest import MANIFEST_NAME
+from esrbench.entries.manifest import MANIFEST_NAME, told
 from esrbench.entries.sources import folder_files
 from esrbench.entries.submissions import (
     claim_tolerance,
@@ -30,12 +30,17 @@ if TYPE_CHECKING:
 
 
 class Check(Frozen):
-    """One promise: kept, broken, not reached, or kept in a way that deserves a look."""
+    """One promise: kept, broken, not reached, or kept in a way that deserves a look.
+
+    Attributes:
+        declare: fields of the manifest that would mend it, with the values found.
+    """
 
     name: str
     outcome: Literal["passed", "warning", "failed", "skipped"]
     detail: str
     fix: str = ""
+    declare: dict[str, int | str] = {}
 
 
 def kept(name: str, detail: str) -> Check:
@@ -102,9 +107,10 @@ def _weights_checks(descriptor: ModelDescriptor, declared: ReleasedWeights) -> I
     try:
         require_intact(path, declared, advice="")
     except WeightsError as error:
-        found = f"bytes = {path.stat().st_size}, sha256 = {file_sha256(path)!r}".replace("'", '"')
-        fix = f"If the file is the right one, write into [weights]: {found}."
-        yield broken(name, relative(error.message, folders), fix)
+        found: dict[str, int | str] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        fix = f"If the file is the right one, write into [weights]: {told(found)}; --fix does it."
+        check = broken(name, relative(error.message, folders), fix)
+        yield check.model_copy(update={"declare": found})
         return
     yield kept(name, f"{declared.filename}: {declared.bytes:,} bytes, SHA-256 as declared.")
     if not holds_safetensors(path):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from esrbench.entries.manifest import MANIFEST_NAME
+from esrbench.entries.manifest import MANIFEST_NAME, told
 from esrbench.entries.networks import resolve_weights
 from esrbench.errors import EsrbenchError, RegistrationError, WeightsError
 from esrbench.protocol import Frozen, Protocol
@@ -52,13 +52,13 @@ class ValidationReport(Frozen):
         entry: registered name.
         scale: None where its manifest could not be read.
         checks: in the order in which they were made.
-        declare: fields of ``[model]`` that would mend a failed check, with the values found.
+        declare: fields of the manifest that would mend failed checks, with the values found.
     """
 
     entry: str
     scale: int | None
     checks: tuple[Check, ...]
-    declare: dict[str, int] = {}
+    declare: dict[str, int | str] = {}
 
     @property
     def passed(self) -> bool:
@@ -123,12 +123,12 @@ def validate_entry(
             return ValidationReport(entry=descriptor.name, scale=scale, checks=tuple(checks))
         entry = replace(entry, interpreter=interpreter, state=state)
     checks.extend(_worker_checks(launcher, entry, timeout_seconds))
-    declare: dict[str, int] = {}
     if any(map(_failed_on_size, checks)):
         with _worker(launcher, entry, timeout_seconds) as session:
-            declare = _find_sizes(session, entry)
-    if declare:
-        checks.append(_sizes_check(descriptor, declare))
+            sizes = _find_sizes(session, entry)
+        if sizes:
+            checks.append(_sizes_check(descriptor, sizes))
+    declare = {name: value for check in checks for name, value in check.declare.items()}
     return ValidationReport(
         entry=descriptor.name, scale=scale, checks=tuple(checks), declare=declare
     )
@@ -158,11 +158,11 @@ def _worker_checks(launcher: Launcher, entry: Entry, timeout_seconds: float) -> 
         except WorkerError as error:
             yield broken(LOADS, error.message, error.advice)
             return
-        told = [
+        words = [
             f"weights: {', '.join(_weights_told(entry, ready))}",
             *([f"in {entry.software.describe()}"] if entry.software else []),
         ]
-        yield kept(LOADS, f"{'; '.join(told)}.")
+        yield kept(LOADS, f"{'; '.join(words)}.")
         try:
             upscales = False
             for check in _size_checks(session, entry):
@@ -312,11 +312,11 @@ def _sizes_check(descriptor: ModelDescriptor, declare: dict[str, int]) -> Check:
     detail = f"It takes LR sides of {least} and more"
     if multiple > 1:
         detail += f", once its input is padded to multiples of {multiple}"
-    lines = ", ".join(f"{name} = {value}" for name, value in declare.items())
+    lines = told(declare)
     fix = f"Declare {lines}."
     if descriptor.folder is not None:
         fix = f"Write into [model] of {MANIFEST_NAME}: {lines}; --fix does it."
-    return broken("LR sizes", f"{detail}.", fix)
+    return broken("LR sizes", f"{detail}.", fix).model_copy(update={"declare": declare})
 
 
 def _repeat_side(descriptor: ModelDescriptor) -> int:
