@@ -19,13 +19,14 @@ from esrbench.records import (
     Quality,
     RaceRecord,
     RunRecord,
+    outermost,
 )
 from esrbench.reports.table import MISSING, Heading, Note, Section, Table, pairs, plain
 from esrbench.runtimes import times_by_size
 from esrbench.statistics import half_width
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pydantic import BaseModel
 
@@ -84,6 +85,36 @@ def blocks_table(found: Sequence[Block], caption: str) -> Table:
         caption=caption,
         records=[block.model_dump(mode="json") for block in found],
     )
+
+
+OUTSIDE: Final = "outside of blocks"
+WORTH_SHOWING: Final = 0.005
+"""Share of what ran outside of all blocks from which on it is shown."""
+
+
+def block_shares(
+    found: Sequence[Block], costs: Sequence[Callable[[Block], int]]
+) -> dict[str, tuple[float, ...]]:
+    """Shares of the outermost blocks in each cost of a network, and of what ran outside of them.
+
+    Args:
+        found: blocks of a record; the network comes first.
+        costs: figures of a block.
+    """
+    if not found:
+        return {}
+    totals = [cost(found[0]) for cost in costs]
+    shares = {
+        block.name: tuple(
+            cost(block) / total if total else 0.0 for cost, total in zip(costs, totals, strict=True)
+        )
+        for block in outermost(found)
+    }
+    outside = tuple(
+        1 - sum(each[at] for each in shares.values()) if total else 0.0
+        for at, total in enumerate(totals)
+    )
+    return shares | ({OUTSIDE: outside} if shares and max(outside) >= WORTH_SHOWING else {})
 
 
 def details(subject: BaseModel, store: Store) -> Table:

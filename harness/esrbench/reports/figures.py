@@ -19,9 +19,10 @@ from esrbench.data.codecs import write_png
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
 from esrbench.ranking.footnotes import WEIGHTS_NOTES
-from esrbench.records import Absent, Complexity, Quality, outermost
+from esrbench.records import Absent, Complexity, Quality
 from esrbench.reports.comparing import display_names
 from esrbench.reports.comparison import MARKS, CellValue
+from esrbench.reports.details import OUTSIDE, block_shares
 from esrbench.reports.formats import latex
 from esrbench.reports.formats.latex import latex_text
 from esrbench.reports.labels import name_points
@@ -75,8 +76,6 @@ COSTS: Final[dict[str, tuple[str, str, Callable[[Block], int]]]] = {
     "memory written": (GREY, "....", lambda block: block.allocated_bytes),
 }
 """Colour, hatching and figure of each cost of a block."""
-WORTH_A_BAR: Final = 0.005
-"""Share of what ran outside of all blocks from which on it is drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,25 +225,14 @@ def cost(
 
 def _shares(blocks: Sequence[Block]) -> dict[str, tuple[float, ...]]:
     """Shares of the outermost blocks in each cost, in their order; small ones together."""
-    whole, *_ = blocks
-    figures = [figure for _, _, figure in COSTS.values()]
-
-    def share(of: Sequence[Block]) -> tuple[float, ...]:
-        return tuple(sum(map(each, of)) / (each(whole) or 1) for each in figures)
-
-    parts = outermost(blocks)
-    larger = sorted(parts, key=lambda block: -block.macs)[:MOST_BLOCKS]
-    each_alone = {block.name: share([block]) for block in parts if block in larger}
-    shown = {name: shares for name, shares in each_alone.items() if any(shares)}
-    rest = [block for block in parts if block not in larger]
+    shares = block_shares(blocks, [figure for _, _, figure in COSTS.values()])
+    outside = shares.pop(OUTSIDE, None)
+    larger = sorted(shares, key=lambda name: -shares[name][0])[:MOST_BLOCKS]
+    shown = {name: each for name, each in shares.items() if name in larger and any(each)}
+    rest = [each for name, each in shares.items() if name not in larger]
     if rest:
-        shown[f"{len(rest)} smaller ones"] = share(rest)
-    outside = tuple(
-        1 - each if total(whole) else 0.0 for each, total in zip(share(parts), figures, strict=True)
-    )
-    if max(outside) >= WORTH_A_BAR:
-        shown["outside of blocks"] = outside
-    return shown
+        shown[f"{len(rest)} smaller ones"] = tuple(map(sum, zip(*rest, strict=True)))
+    return shown if outside is None else shown | {OUTSIDE: outside}
 
 
 def crops(panels: Sequence[Panel], *, whole: Panel | None, box: Crop, columns: int = 2) -> Figure:

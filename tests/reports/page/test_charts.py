@@ -46,6 +46,8 @@ def test_a_linear_axis_has_equal_round_steps():
     linear = axis([26.2, 29.1], 400, 0, multiples=False)
     steps = [b - a for a, b in zip(linear.ticks(), linear.ticks()[1:], strict=False)]
     assert steps == pytest.approx([1.0] * len(steps))
+    close = axis([24.57, 26.75], 400, 0, multiples=False)  # holds 25 and 26 alone of whole steps
+    assert close.ticks() == pytest.approx([24.5, 25.0, 25.5, 26.0, 26.5])
     assert linear.place(linear.low) == 400
     assert linear.place(linear.high) == 0
 

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from builders import counted, latency, replicate, samples
+from builders import BLOCKS, counted, latency, replicate, samples
 from elements import HOSTILE, Elements
 
 from esrbench.entries.registry import default_registry
@@ -22,6 +22,7 @@ from esrbench.records import (
     Examination,
     ImageScore,
     Quality,
+    Software,
 )
 from esrbench.records.counts import NO_BLOCKS
 from esrbench.reports.page import report_page
@@ -305,6 +306,48 @@ def test_a_published_board_has_a_page_without_runs():
 
 def test_the_command_measures_the_same_again(page):
     assert "<code>esrbench run imdn rfdn --data demo --scale 4" in page
+
+
+def test_the_command_names_no_interpreter_but_says_where_one_belongs(records):
+    first, second = records
+    own = Software(python="3.9.1", torch="1.13.1", numpy="1.26.4")
+    shown = [first, second.model_copy(update={"ran_with": own})]
+    page = report_page(build_leaderboard(shown, RULES["ntire2022"]), shown)
+    told = f"--python {second.entry.name}=PYTHON</code>"
+    assert told in page
+    assert "Write in place of <code>PYTHON</code>" in page
+    assert "PYTHON" not in report_page(build_leaderboard(records, RULES["ntire2022"]), records)
+
+
+def test_what_ran_outside_of_blocks_is_a_share_too(records):
+    blocks = tuple(
+        each.model_copy(update={"macs": 150}) if each.name == "body" else each for each in BLOCKS
+    )
+    shown = [counted(each, blocks=blocks) for each in records]
+    page = report_page(build_leaderboard(shown, RULES["ntire2022"]), shown)
+    cost = part(page, "cost", "machine")
+    assert "outside of blocks" in cost
+    assert ">37.5%<" in cost  # 150 of 400, as much as body
+    assert "of all results" in cost
+
+
+def test_sentences_show_commands_as_code_and_nothing_else_as_markup(make_record):
+    record = make_record("a", {"psnr_rgb": 27.0}).model_copy(
+        update={"status": "forward-error", "advice": "`<b>x</b>`, `esrbench validate a`"}
+    )
+    page = report_page(build_leaderboard([record], RULES["ntire2022"]), [record])
+    assert "<code>esrbench validate a</code>" in page
+    assert "<b>x" not in page
+
+
+def test_entries_that_failed_are_not_told_to_make_crops(records, make_record, tmp_path):
+    failed = make_record("broken", {}, verified=True, status="forward-error", cause="no")
+    data = records[0].data.model_copy(update={"verified": True})
+    shown = [each.model_copy(update={"data": data}) for each in (*records, failed)]
+    board = build_leaderboard(shown, RULES["ntire2022"])
+    page = report_page(board, shown, store=Store(tmp_path))
+    (said,) = re.findall(r"<p>No crops were kept of (.*?):", page)
+    assert "broken" not in said
 
 
 def test_images_without_a_network_are_shown_and_cannot_be_measured_again(records, make_record):

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 760
 HEIGHT: Final = 440
-HISTORY_WIDTH: Final = 420
+PANEL_WIDTH: Final = 420
+"""Of charts of which several stand side by side."""
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 16, 52
 """Margins around the plotting area, in pixels of the view box."""
 LEAST_RADIUS: Final = 5.0
@@ -33,7 +34,7 @@ MOST_RADIUS: Final = 18.0
 LOG_RATIO: Final = 3.0
 """An axis of what is counted in multiples is logarithmic from this ratio of its ends on."""
 FEWEST_TICKS: Final = 3
-"""A logarithmic axis with fewer round values has equal steps."""
+"""With fewer round values, a logarithmic axis has equal steps, and a linear one smaller steps."""
 LABEL_HEIGHT: Final = 14
 LABEL_LETTERS: Final = 22
 LETTER_WIDTH: Final = 9
@@ -73,11 +74,14 @@ class Axis:
             ticks = [tick for tick in known if self.low <= tick <= self.high]
             if len(ticks) >= FEWEST_TICKS:
                 return ticks
-        rough = (self.high - self.low) / 5
-        power = 10.0 ** math.floor(math.log10(rough))
-        step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
-        first = math.ceil(self.low / step)
-        return [step * k for k in range(first, math.floor(self.high / step) + 1)]
+        for most in (5, 10):
+            rough = (self.high - self.low) / most
+            power = 10.0 ** math.floor(math.log10(rough))
+            step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+            first, last = math.ceil(self.low / step), math.floor(self.high / step)
+            if last - first + 1 >= FEWEST_TICKS:
+                break
+        return [step * k for k in range(first, last + 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,10 +326,10 @@ def scatter(
 def bars(values: Sequence[tuple[str, float]], metric: Metric) -> str:
     """Entries' values of one metric as horizontal bars, in the given order."""
     largest = max((value for _, value in values), default=0.0) or 1.0
-    parts = [_open("bars", 24 * len(values), metric.heading)]
+    parts = [_open("bars", 24 * len(values), metric.heading, width=PANEL_WIDTH)]
     for index, (name, value) in enumerate(values):
         middle = 24 * index + 12
-        length = (WIDTH - 340) * value / largest
+        length = (PANEL_WIDTH - 264) * value / largest
         parts.append(
             f"{_row_name(name, middle)}"
             f'<rect x="204" y="{middle - 8}" width="{length:.1f}" height="16"/>'
@@ -426,6 +430,8 @@ def dots(processes: Sequence[Sequence[Sequence[float]]], label: str) -> str:
             f'<path class="dots {colour}" d="{"".join(points)}"/>'
             f'<path class="medians {colour}" d="{joined}"/>'
         )
+    for at, text in {LEFT: "1", WIDTH - RIGHT: str(longest)}.items():
+        parts.append(f'<text class="small" x="{at}" y="134" text-anchor="middle">{text}</text>')
     return "\n".join([*parts, "</svg>"])
 
 
@@ -450,13 +456,13 @@ def history(
         max(*times, min(times) + 1),
         log=False,
         start=LEFT + 12,
-        end=HISTORY_WIDTH - RIGHT,
+        end=PANEL_WIDTH - RIGHT,
     )
-    parts = [_open("history", 152, f"{metric.heading} over time", width=HISTORY_WIDTH)]
+    parts = [_open("history", 152, f"{metric.heading} over time", width=PANEL_WIDTH)]
     for tick in up.ticks():
         y = up.place(tick)
         parts.append(
-            f'<path class="grid" d="M{LEFT} {y:.1f}H{HISTORY_WIDTH - RIGHT}"/>'
+            f'<path class="grid" d="M{LEFT} {y:.1f}H{PANEL_WIDTH - RIGHT}"/>'
             f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:.6g}</text>'
         )
     for stretch in stretches:
@@ -476,7 +482,7 @@ def history(
     parts.append(f'<text x="{LEFT}" y="146">{first:%Y-%m-%d}</text>')
     if f"{first:%Y-%m-%d}" != f"{last:%Y-%m-%d}":
         parts.append(
-            f'<text x="{HISTORY_WIDTH - RIGHT}" y="146" text-anchor="end">{last:%Y-%m-%d}</text>'
+            f'<text x="{PANEL_WIDTH - RIGHT}" y="146" text-anchor="end">{last:%Y-%m-%d}</text>'
         )
     return "\n".join([*parts, "</svg>"])
 

@@ -6,6 +6,7 @@ import os
 import shlex
 from dataclasses import dataclass, replace
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from esrbench.metrics import METRICS
@@ -16,13 +17,12 @@ from esrbench.records import (
     PredictedMemory,
     Quality,
     Value,
-    outermost,
 )
 from esrbench.reports.comparison_sources import published_figures
-from esrbench.reports.details import blocks_table, flatten
+from esrbench.reports.details import block_shares, blocks_table, flatten
 from esrbench.reports.examination import examination_table
 from esrbench.reports.page.charts import HeldRank, Scale, interval_of
-from esrbench.reports.page.pictures import psnr_text
+from esrbench.reports.page.pictures import psnr_text, spreads
 from esrbench.reports.run_commands import protocol_options
 from esrbench.reports.table import MISSING, Heading, Section, Table, pairs, plain
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from esrbench.entries.registry import Registry
     from esrbench.metrics import Metric
     from esrbench.ranking.board import Leaderboard, LeaderboardEntry
-    from esrbench.records import Block, Examination, ImageScore, Notice, RunRecord
+    from esrbench.records import Examination, ImageScore, Notice, RunRecord
     from esrbench.reports.page.charts import Reading
     from esrbench.reports.table import TableCell, Tone
 
@@ -56,6 +56,8 @@ COSTS: Final = (
     "predicted_peak_bytes",
     "weights_bytes",
 )
+PYTHON: Final = "PYTHON"
+"""Stands for the interpreter of an entry, whose path is nobody else's business."""
 Claims = dict[str, dict[str, float]]
 """Figures that authors state, in base units, by entry and metric."""
 
@@ -67,7 +69,8 @@ class Cost:
     Attributes:
         entry: its number on the page.
         name: of the entry.
-        shares: of the blocks right below the network, of the MACs, activations and bytes of all.
+        shares: of the blocks right below the network, and of what ran outside of them, in the
+            MACs, activations and bytes of all.
         blocks: every block that the record tells of.
         memory: predicted over a forward, or None.
     """
@@ -198,20 +201,15 @@ def images_table(board: Leaderboard, records: Sequence[RunRecord]) -> Table | No
     shown = scored[: max(1, MOST_SCORES // len(scored[0][1].images))]
     scores = [{image.image: image for image in quality.images} for _, quality in shown]
 
-    def spread(image: str) -> float:
-        known = (getattr(each[image], key) for each in scores if image in each)
-        found = [psnr for psnr in known if psnr is not None]
-        return max(found) - min(found) if found else 0.0
-
     def cell(each: Mapping[str, ImageScore], image: str) -> TableCell:
         if image not in each:
             return plain(MISSING)
         return plain(f"{psnr_text(getattr(each[image], key))} / {each[image].ssim_y:.4f}")
 
-    images = sorted({image for each in scores for image in each})
-    images.sort(key=spread, reverse=True)
+    apart = spreads([quality for _, quality in shown], key)
+    images = sorted(apart, key=lambda image: (-apart[image], image))
     rows = [
-        (plain(image), plain(f"{spread(image):.2f}"), *(cell(each, image) for each in scores))
+        (plain(image), plain(f"{apart[image]:.2f}"), *(cell(each, image) for each in scores))
         for image in images
     ]
     left = sum(record.measured(key) is not None for record in records) - len(shown)
@@ -264,20 +262,11 @@ def costs(records: Mapping[int, RunRecord], most: int) -> list[Cost]:
             table = (
                 blocks_table(blocks, "Each block counts the blocks within it") if blocks else None
             )
-            shares = tuple(_shares(blocks))
-            found.append(Cost(entry, record.entry.name, shares, table, told))
+            shares = block_shares(
+                blocks, [attrgetter(c) for c in ("macs", "activations", "allocated_bytes")]
+            )
+            found.append(Cost(entry, record.entry.name, tuple(shares.items()), table, told))
     return found
-
-
-def _shares(blocks: Sequence[Block]) -> Iterator[tuple[str, tuple[float, ...]]]:
-    """Of the blocks right below the network."""
-
-    def figures(block: Block) -> tuple[int, ...]:
-        return block.macs, block.activations, block.allocated_bytes
-
-    for block in outermost(blocks):
-        whole = zip(figures(block), figures(blocks[0]), strict=True)
-        yield block.name, tuple(part / total if total else 0.0 for part, total in whole)
 
 
 def left_out(board: Leaderboard, records: Sequence[RunRecord]) -> Table | None:
@@ -352,14 +341,20 @@ def machine(record: RunRecord, examinations: Sequence[Examination]) -> list[Tabl
 
 
 def command(records: Sequence[RunRecord]) -> str:
-    """The command that measures the same entries again, where options say all of it."""
+    """The command that measures the same entries again, where options say all of it.
+
+    ``PYTHON`` stands for the interpreter of an entry that ran in one of its own.
+    """
     ran = [record for record in records if record.entry.role != "images"]
     if not ran:
         return ""
     first = ran[0]
     words = ["esrbench", "run", *(record.entry.name for record in ran)]
     words += ["--data", first.data.name, "--scale", str(first.entry.scale)]
-    return shlex.join(words + protocol_options(first.protocol))
+    words += protocol_options(first.protocol)
+    for record in ran:
+        words += ["--python", f"{record.entry.name}={PYTHON}"] if record.ran_with else []
+    return shlex.join(words)
 
 
 def claims_of(registry: Registry, board: Leaderboard, records: Sequence[RunRecord]) -> Claims:

@@ -374,6 +374,6 @@
 
   /* Paper has no summaries to unfold. */
   addEventListener("beforeprint", () => {
-    for (const each of document.querySelectorAll("#machine details, .published")) each.open = true;
+    for (const each of document.querySelectorAll("#machine details, .published, .more")) each.open = true;
   });
 })();

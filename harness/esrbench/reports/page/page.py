@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from esrbench.data.crops import RULE
 from esrbench.plaintext import line
@@ -125,6 +126,7 @@ def _without_crops(
     axes = contents.chart_axes(scales)
     cost_table, drawn = contents.costs_table(board, shown)
     held = contents.stability(board)
+    drawn_times = [_drawn_times(each) for each in times(own, detailed)]
     script = _asset("page.js")
     data = {
         "chart": charts.chart_data(scales, ranked),
@@ -157,12 +159,14 @@ def _without_crops(
             for metric in drawn
         ],
         blocks=[_drawn_cost(each) for each in contents.costs(own, detailed)],
-        times=[_drawn_times(each) for each in times(own, detailed)],
+        times=drawn_times,
+        processes=max((each["processes"] for each in drawn_times), default=0),
         detailed=detailed if len(own) > detailed else None,
         left_out=contents.left_out(board, records),
         machine=contents.machine(shown[0], examinations) if shown else (),
         examined=any(each.is_of(shown[0].environment) for each in examinations) if shown else False,
         command=contents.command(shown) if shown else "",
+        command_python=any(record.ran_with for record in shown),
         script=Markup(script),  # noqa: S704 - our own file
         script_hash=sha256(script),
         data=Markup(json.dumps(data, separators=(",", ":")).translate(UNSAFE)),  # noqa: S704 - escaped here
@@ -186,6 +190,7 @@ def template(name: str) -> Any:
         finalize=_shown,
     )
     environment.filters["cell"] = _cell
+    environment.filters["told"] = _told
     environment.globals["style"] = markup(style)
     environment.globals["style_hash"] = sha256(style)
     return environment.get_template(name)
@@ -200,6 +205,12 @@ def _shown(value: object) -> object:
 
 def _cell(cell: TableCell) -> Markup:
     return Markup(MARKUP.cell(cell))  # noqa: S704 - escapes what it is given
+
+
+def _told(text: str) -> Markup:
+    """A sentence as HTML, with what stands between backticks as code."""
+    safe = text if isinstance(text, Markup) else escape(line(text, CELL_CHARACTERS))
+    return Markup(re.sub("`([^`<>]+)`", r"<code>\1</code>", str(safe)))  # noqa: S704 - it is escaped
 
 
 def markup(text: str) -> Markup:
@@ -227,6 +238,7 @@ def _drawn_times(times: Times) -> dict[str, Any]:
         "entry": times.entry,
         "name": times.name,
         "facts": times.facts,
+        "processes": max(map(len, times.series.values()), default=0),
         "charts": [(label, markup(drawing)) for label, drawing in drawings if drawing],
     }
 

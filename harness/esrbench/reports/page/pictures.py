@@ -63,6 +63,8 @@ def crops(
 ) -> tuple[list[Pictures], list[str]]:
     """The crops that the runs kept, and what is missing, in words.
 
+    Those of images on which entries differ most come first.
+
     Args:
         records: of the board, in order; those that find no room on the page are named.
         store: that holds the crops.
@@ -75,6 +77,7 @@ def crops(
     kept: dict[str, dict[str, str]] = {}
     names = {crop.filename for crop in known}
     absent, crowded = [], []
+    scored = {r.entry.name for r in records if isinstance(r.quality, Quality)}
     places = [("HR", folder / "HR"), ("LR", folder / "LR")]
     places += [(r.entry.name, store.crops_of(r.fingerprint)) for r in records]
     for label, place in places:
@@ -86,9 +89,10 @@ def crops(
         elif files:
             room -= size
             kept[label] = {path.name: _data_uri(path.read_bytes()) for path in files}
-        elif label not in {"HR", "LR"}:
+        elif label in scored:
             absent.append(label)
     captions = {r.entry.name: image_captions(r) for r in records}
+    apart = spreads([r.quality for r in records if isinstance(r.quality, Quality)])
     views = [
         Pictures(
             f"{crop.image}, row {crop.top}, column {crop.left}",
@@ -100,7 +104,7 @@ def crops(
                 if crop.filename in files
             ),
         )
-        for crop in known
+        for crop in sorted(known, key=lambda crop: -apart.get(crop.image, 0.0))
     ]
     said = []
     if absent and records[0].data.verified:
@@ -134,7 +138,8 @@ def copy_images(
         files = _files(record, sr_folder)
         for image, file in files.items():
             found.setdefault(image, []).append((record, file))
-        if not files and record.entry.role != "images":
+        scored = isinstance(record.quality, Quality)
+        if not files and scored and record.entry.role != "images":
             absent.append(record.entry.name)
     if not found:
         message = f"{sr_folder}: found no SR images of these entries"
@@ -144,7 +149,10 @@ def copy_images(
     places = {pair.name: at for at, pair in enumerate(pairs.pairs)} if pairs else {}
     views = []
     try:
-        for number, (image, theirs) in enumerate(sorted(found.items())):
+        apart = spreads([r.quality for r in records if isinstance(r.quality, Quality)])
+        order = sorted(found, key=lambda image: (-apart.get(image, 0.0), image))
+        for number, image in enumerate(order):
+            theirs = found[image]
             name = f"{number:03}-{_slug(image)}.png"
             pictures = [_copied(record, image, file, target, name) for record, file in theirs]
             if pairs and image in places:
@@ -161,6 +169,16 @@ def copy_images(
         again += ["--save-sr", str(sr_folder)]
         said.append(f"No SR images of {', '.join(absent)}: `{shlex.join(again)}` makes them.")
     return views, said
+
+
+def spreads(scored: Sequence[Quality], key: str = "psnr_rgb") -> dict[str, float]:
+    """Best less worst PSNR of each image, in dB; infinite ones are left out."""
+    found: dict[str, list[float]] = {}
+    for quality in scored:
+        for image in quality.images:
+            psnr = getattr(image, key)
+            found.setdefault(image.image, []).extend([] if psnr is None else [psnr])
+    return {image: max(each, default=0.0) - min(each, default=0.0) for image, each in found.items()}
 
 
 def psnr_text(value: float | None) -> str:

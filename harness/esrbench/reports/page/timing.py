@@ -139,7 +139,7 @@ def _process(replicate: Replicate) -> str:
 def _conditions(conditions: Conditions) -> Iterator[str]:
     if conditions.other_load is not None:
         yield f"other processes took {conditions.other_load:.1%} of the CPU time"
-    if conditions.steal:
+    if conditions.steal and conditions.steal >= 0.0005:  # noqa: PLR2004 - else 0.0% is printed
         yield f"the hypervisor took {conditions.steal:.1%}"
     if conditions.foreign_processes:
         yield f"other processes on the GPU: {conditions.foreign_processes}"
