@@ -104,6 +104,11 @@ def series(words: Iterable[str]) -> str:
     return f"{', '.join(before)} and {last}" if before else last
 
 
+def sentence(text: str) -> str:
+    """A text that ends as a sentence does: with a full stop, unless it ends with a mark."""
+    return text if not text or text.endswith((".", "?", "!")) else f"{text}."
+
+
 def lines(text: str, limit: int = LOG_LINE_CHARACTERS) -> str:
     """A text of several lines, each as ``line`` makes it."""
     return "\n".join(line(each, limit) for each in text.split("\n"))

@@ -16,7 +16,7 @@ import typer
 
 from esrbench.errors import DataError, EsrbenchError
 from esrbench.manual.messages import NOTICES
-from esrbench.plaintext import in_ascii, line, plural, visible
+from esrbench.plaintext import in_ascii, line, plural, sentence, visible
 from esrbench.reports.formats.json import json_text
 
 if TYPE_CHECKING:
@@ -187,9 +187,8 @@ def print_notices(notices: Iterable[Notice], *, subject: str = "") -> None:
     """Print typed warnings, of a subject if there is one."""
     of = f"{subject}: " if subject else ""
     for notice in notices:
-        said = line(notice.message)
-        end = "" if said.endswith((".", "?")) else "."
-        text = f"warning ({notice.code}): {of}{said}{end} {line(notice.advice)}"
+        said = sentence(line(notice.message))
+        text = f"warning ({notice.code}): {of}{said} {line(notice.advice)}"
         text += _pointer(notice.code)
         messages().print(text, style="yellow", markup=False)
 

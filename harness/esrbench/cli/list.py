@@ -9,6 +9,7 @@ import typer
 from esrbench.cli.console import (
     JsonOption,
     open_registry,
+    print_by_kind,
     print_notices,
     progress_bar,
 )
@@ -70,8 +71,9 @@ def _models() -> list[dict[str, Any]]:
     from esrbench.entries.submissions import missing_requirements, requirements_notice
 
     registry = open_registry()
-    lacking = [notice for model in registry if (notice := requirements_notice(model))]
-    print_notices(lacking)
+    print_by_kind(
+        (model.name, notice) for model in registry if (notice := requirements_notice(model))
+    )
     return [
         {
             "name": model.name,

@@ -135,9 +135,9 @@ def execute(
             progress.update(task, description=line(f"{where}: {entry}, {step}"), refresh=True)
 
         def on_scored(record: RunRecord) -> None:
-            found = ", ".join(shown_values(record, ROW)) or "it has no scores and counts"
-            said = f"{record.entry.name} on {record.data.name}: {found}"
-            progress.print(line(said), markup=False)
+            if found := ", ".join(shown_values(record, ROW)):
+                said = f"{record.entry.name} on {record.data.name}: {found}"
+                progress.print(line(said), markup=False)
 
         def on_known(record: RunRecord) -> None:
             known.append(record)

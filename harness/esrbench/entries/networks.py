@@ -150,7 +150,8 @@ def build_network(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> 
     except ModuleNotFoundError as error:
         if (notice := requirements_notice(descriptor)) is None:
             raise
-        raise RegistrationError(notice.message, advice=notice.advice) from error
+        message = f"{descriptor.name}: {notice.message}"
+        raise RegistrationError(message, advice=notice.advice) from error
 
 
 def build_deployed(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> nn.Module:

@@ -140,7 +140,7 @@ def requirements_notice(descriptor: ModelDescriptor) -> Notice | None:
         return None
     return Notice(
         code="missing-requirements",
-        message=f"{descriptor.name}: {'; '.join(missing)}",
+        message="; ".join(missing),
         advice=f"{install_advice(descriptor)}.",
     )
 

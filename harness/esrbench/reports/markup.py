@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from esrbench.plaintext import sentence
 from esrbench.reports.table import legend
 
 if TYPE_CHECKING:
@@ -54,5 +55,5 @@ class Markup:
         notes += [f"{self.marks[n.mark]} {self.text(n.text)}".lstrip() for n in table.notes]
         for notice in table.notices:
             code = self.tones["strong"].replace("%s", self.text(notice.code))
-            notes.append(f"{code}: {self.text(f'{notice.message}. {notice.advice}')}")
+            notes.append(f"{code}: {self.text(f'{sentence(notice.message)} {notice.advice}')}")
         return notes

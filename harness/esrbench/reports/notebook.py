@@ -6,6 +6,7 @@ from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 from esrbench.metrics import METRICS, Findings, extract_values
+from esrbench.plaintext import sentence
 from esrbench.protocol import size_text
 from esrbench.ranking.board import Leaderboard
 from esrbench.records import (
@@ -48,8 +49,8 @@ def _run(record: RunRecord) -> Table:
     """A row a metric."""
     outcome = None
     if record.status != "ok":
-        said = f"{record.status}: {record.cause or 'no cause is known'}. {record.advice or ''}"
-        outcome = Span(said.rstrip(), "wrong")
+        said = sentence(f"{record.status}: {record.cause or 'no cause is known'}")
+        outcome = Span(f"{said} {record.advice or ''}".rstrip(), "wrong")
     return _metrics(
         record.values,
         caption=f"{record.entry.name} x{record.entry.scale} on {record.data.title}",

@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from esrbench.plaintext import PLAIN, in_ascii, line
+from esrbench.plaintext import PLAIN, in_ascii, line, sentence
 from esrbench.reports.table import CELL_CHARACTERS, DAGGERS, SUBSCRIPTS, legend
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class _Rendered:
             notes.insert(0, legend(*places))
         yield from (Text(f"- {_line(note)}", style="dim") for note in notes)
         for notice in table.notices:
-            said = f"warning ({notice.code}): {notice.message}. {notice.advice}"
+            said = f"warning ({notice.code}): {sentence(notice.message)} {notice.advice}"
             yield Text(_line(said), style="yellow")
         if table.outcome:
             yield Text(_line(table.outcome.text), style=STYLES[table.outcome.tone])

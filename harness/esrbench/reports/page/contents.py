@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from esrbench.metrics import METRICS
+from esrbench.plaintext import sentence
 from esrbench.ranking.selection import differences
 from esrbench.records import (
     Absent,
@@ -162,7 +163,7 @@ def entries_table(board: Leaderboard, records: Mapping[int, RunRecord], claims: 
                 plain(record.environment.isolation if record else MISSING),
                 plain(_software(record) if record else MISSING),
                 plain(told),
-                plain(" ".join(each for each in said if each) or MISSING),
+                plain(" ".join(sentence(each) for each in said if each) or MISSING),
             )
         )
     names = (
