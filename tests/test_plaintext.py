@@ -14,6 +14,7 @@ from esrbench.plaintext import (
     lines,
     plain,
     plural,
+    sentence,
     series,
 )
 
@@ -108,6 +109,12 @@ def test_a_number_has_the_right_form_of_its_noun():
         "2 images",
     ]
     assert plural(0, "other") == "0 others"
+
+
+def test_a_sentence_ends_once():
+    said = ["einops is not installed", "It failed.", "Which one?", ""]
+    expected = ["einops is not installed.", "It failed.", "Which one?", ""]
+    assert [sentence(each) for each in said] == expected
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,9 @@ def test_every_branch_is_listed_with_what_became_of_it(in_process, repository, w
     assert done.returncode == 4  # team 3 has no code
     assert "3 teams: 1 imported, 1 withheld, 1 not imported; folder: " in done.stdout
     assert "models.gone.Net: its module is not in the repository" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "line 8: the branch is empty: ask the team" in said
+    assert f"Next: `esrbench validate {into}/team* --fix`" in said
     assert "\x1b" not in done.stdout
     assert (into / "team01-one" / "submission.toml").is_file()
     done = in_process("import", repository, "--only", "2,1", "--into", into)

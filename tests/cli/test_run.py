@@ -17,7 +17,7 @@ from builders import write_files
 from safetensors.numpy import save_file
 from scipy.stats import gmean
 
-from esrbench.cli.suites import ROW, conclude, demonstration_hints, shown_values
+from esrbench.cli.suites import ROW, conclude, demonstration_hints, execute, shown_values
 from esrbench.entries.registry import default_registry
 from esrbench.errors import UsageError
 from esrbench.ranking.leaderboard import build_leaderboard
@@ -336,6 +336,26 @@ def test_a_run_ends_with_two_warnings_one_hint_and_what_to_do_next(capsys, make_
     ]
     conclude(records, [], Store(tmp_path), verbose=True, **ends)
     assert capsys.readouterr().err.count("warning (") == 5
+
+
+def test_a_pipe_is_told_of_each_entry_once_and_of_waiting(
+    make_record, monkeypatch, capsys, tmp_path
+):
+    record = make_record("net", {}, status="load-error", cause="load-error: einops is missing")
+
+    def run_suite(_, **told):
+        told["on_step"]("net", "waiting for process 7, which measures")
+        told["on_step"]("net", "counting")
+        told["on_scored"](record)
+        yield record
+
+    monkeypatch.setattr("esrbench.runs.suite.run_suite", run_suite)
+    settings = {"resume": False, "engine": None, "timeout_seconds": 9, "entry_seconds": 9}
+    assert execute([None], Store(tmp_path), [], **settings) == ([record], False)
+    waiting, failed = filter(None, map(str.strip, capsys.readouterr().err.splitlines()))
+    assert waiting == "net: waiting for process 7, which measures"
+    assert failed.startswith(f"net on {record.data.name}: load-error in ")
+    assert "(einops is missing); `esrbench help load-error`" in failed
 
 
 def test_a_row_shows_what_there_is(make_record):

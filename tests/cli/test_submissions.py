@@ -107,6 +107,15 @@ def test_a_folder_is_listed_shown_and_validated_by_name_and_by_path(esrbench, ro
     assert wrong == ["requirements"]
 
 
+def test_requirements_that_many_entries_lack_are_one_warning(in_process, root):
+    for name in ("team1-a", "team2-b"):
+        scaffold(name, root, scale=4)
+        edit(root / name / "submission.toml", "requirements = []", 'requirements = ["esrtest-no"]')
+    said = in_process("list").stderr
+    assert said.count("warning (missing-requirements)") == 1
+    assert "2 entries (team1-a, team2-b)" in said
+
+
 def test_a_list_without_submissions_has_no_column_of_teams(in_process):
     done = in_process("list")
     assert "missing requirements" not in done.stdout

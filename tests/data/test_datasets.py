@@ -46,6 +46,13 @@ def test_a_spec_that_names_nothing_is_a_usage_error(text, tmp_path, monkeypatch)
         parse_data_spec(text)
 
 
+def test_a_folder_has_no_name_of_ones_own(tmp_path):
+    with pytest.raises(UsageError, match="no data set is declared as 'sett5'") as caught:
+        parse_data_spec(f"sett5={tmp_path}")
+    assert caught.value.advice.startswith("Did you mean set5")
+    assert caught.value.advice.endswith(f"give the folder alone: {tmp_path}.")
+
+
 def rename(root, old, new):
     (root / new).parent.mkdir(parents=True, exist_ok=True)
     (root / old).rename(root / new)

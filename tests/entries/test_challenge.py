@@ -281,7 +281,8 @@ def test_what_a_branch_imports_is_copied_as_it_is_and_nothing_else(repository):
 
 def test_an_empty_branch_is_withheld(repository):
     entry = imported(repository(HEAD + "model = Net()\n" + LOAD), 0)
-    assert (entry.outcome, entry.folder, entry.questions) == ("withheld", None, ())
+    assert (entry.outcome, entry.folder) == ("withheld", None)
+    assert [each.text for each in entry.questions] == ["the branch is empty: ask the team"]
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,16 @@ def test_who_runs_where_is_checked_first(tmp_path):
         find_interpreters({"net": "python"}, {"net": installed})
     with pytest.raises(UsageError, match="no environment 'nowhere'"):
         find_interpreters({"rfdn": "nowhere"}, {"rfdn": RFDN})
+    with pytest.raises(UsageError, match=r"team\* is not among the networks"):
+        find_interpreters({"team*": "nowhere"}, {"rfdn": RFDN})
+
+
+def test_a_pattern_names_many_entries_and_a_name_wins(monkeypatch, tmp_path):
+    monkeypatch.setattr("esrbench.runs.elsewhere.entry_interpreter", str)
+    entries = {name: RFDN.model_copy(update={"name": name}) for name in ("team1-a", "team2-b", "x")}
+    old, new = str(tmp_path / "old"), str(tmp_path / "new")
+    chosen = {"team2-b": old, "team*": new}
+    assert find_interpreters(chosen, entries) == {"team1-a": new, "team2-b": old}
 
 
 def test_an_entry_s_environment_names_its_software(another_python):

@@ -56,6 +56,18 @@ def test_state_that_does_not_fit_leaves_the_network_alone(change, said):
     assert all(torch.equal(target.state_dict()[name], tensor) for name, tensor in before.items())
 
 
+def test_names_that_a_lax_script_leaves_random_are_missing_and_the_advice_says_so():
+    target = network()
+    given = {"head.weight": state()["head.weight"], "other": torch.zeros(1)}
+    with pytest.raises(WeightsError, match=r"1 missing \(head\.bias\)") as caught:
+        load_into(target, given, source="weights.pth", ignore=["*"])
+    assert "strict=False" in caught.value.advice
+    assert 'loaded_by = "factory"' in caught.value.advice
+    with pytest.raises(WeightsError) as caught:
+        load_into(target, given, source="weights.pth", ignore=["other"])
+    assert "strict=False" not in caught.value.advice
+
+
 def test_many_misfits_are_counted_and_the_first_few_named():
     given = {f"layer{index}": torch.zeros(1) for index in range(9)}
     with pytest.raises(WeightsError) as caught:

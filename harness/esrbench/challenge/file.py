@@ -140,7 +140,8 @@ class Challenge(Frozen):
             left out.
         replicates: fresh processes that time each entry; 0 for no runtimes.
         classes: precisions that entries may declare; all if left out.
-        environments: interpreter, or environment of ``esrbench env``, by name of the entry.
+        environments: interpreter, or environment of ``esrbench env``, by name of the entry or by
+            a pattern, such as ``team*``.
         isolation: sandbox of entries, as of ``esrbench run --isolation``.
         order_seed: of the random order of entries in each round.
         results: folder of records.

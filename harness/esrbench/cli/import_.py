@@ -12,10 +12,10 @@ from esrbench.cli.console import JsonOption
 from esrbench.cli.tables import FormatOption, print_table
 from esrbench.errors import EXIT_MEASUREMENT_FAILED, UsageError
 from esrbench.plaintext import line, plural
-from esrbench.reports.table import MISSING, Heading, Section, Span, Table, plain
+from esrbench.reports.table import MISSING, Heading, Note, Section, Span, Table, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from esrbench.entries.challenge import ImportedEntry, Outcome
     from esrbench.entries.script import Script
@@ -97,6 +97,7 @@ def _table(entries: Sequence[ImportedEntry], script: Script, folder: Path) -> Ta
         headings=tuple(Heading(name, prose=name == "question") for name in headings),
         sections=(Section(tuple(rows)),),
         caption=f"Entries of {line(str(script.path))}",
+        notes=tuple(map(Note, _advice(entries, folder))),
         outcome=Span(
             f"{plural(len(entries), 'team')}: {', '.join(counts)}; folder: {line(str(folder))}"
         ),
@@ -105,3 +106,16 @@ def _table(entries: Sequence[ImportedEntry], script: Script, folder: Path) -> Ta
             for entry in entries
         ],
     )
+
+
+def _advice(entries: Sequence[ImportedEntry], folder: Path) -> Iterator[str]:
+    """What to do next with what was imported."""
+    written = [entry for entry in entries if entry.folder]
+    required = sorted({each for entry in written for each in entry.requirements})
+    if required:
+        yield (
+            f"All entries together require {line(', '.join(required))}. Install that, or make an "
+            "environment for them: `esrbench help environments`."
+        )
+    if written:
+        yield f"Next: `esrbench validate {line(str(folder))}/team* --fix`, then `esrbench run`."

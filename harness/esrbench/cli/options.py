@@ -63,7 +63,8 @@ PythonOption = Annotated[
     typer.Option(
         help=(
             "NAME=PATH of an interpreter (Python 3.8 or newer, torch 1.13 or newer and numpy) that "
-            "a network runs in, or NAME=ENVIRONMENT of `esrbench env`. Repeatable."
+            "a network runs in, or NAME=ENVIRONMENT of `esrbench env`. NAME may be a pattern, such "
+            "as 'team*'. Repeatable."
         ),
     ),
 ]

@@ -23,6 +23,7 @@ from esrbench.errors import EXIT_INTERRUPTED, EXIT_MEASUREMENT_FAILED, UsageErro
 from esrbench.metrics import METRICS
 from esrbench.plaintext import line, plural
 from esrbench.records import Absent, Value
+from esrbench.runs.lock import WAITING
 from esrbench.runs.store import Store
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ def execute(
 
         def on_step(entry: str, step: str) -> None:
             progress.update(task, description=line(f"{where}: {entry}, {step}"), refresh=True)
+            if step.startswith(WAITING) and not progress.console.is_terminal:
+                progress.print(line(f"{entry}: {step}"), markup=False)
 
         def on_scored(record: RunRecord) -> None:
             if found := ", ".join(shown_values(record, ROW)):

@@ -16,7 +16,7 @@ from esrbench.data.materialise import (
     require_scale,
 )
 from esrbench.data.pairs import ImagePairs, check
-from esrbench.errors import DataError, UsageError
+from esrbench.errors import DataError, UsageError, did_you_mean
 from esrbench.plaintext import plural
 
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ def parse_data_spec(text: str) -> DataSpec:
     path = Path(text).expanduser()
     if text and path.is_dir():
         return DataSpec(path)
+    if equals and Path(folder).expanduser().is_dir():
+        message = f"{text!r}: no data set is declared as {name!r}"
+        advice = f"{did_you_mean(name, DATASETS)}For images of your own give the folder alone: "
+        raise UsageError(message, advice=f"{advice}{folder}.")
     if text and path.exists():
         message = f"{text!r} is a file, expected a data set's name or folder"
         raise UsageError(message, advice="Give the folder that holds HR/ and LR_bicubic/.")

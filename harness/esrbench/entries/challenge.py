@@ -112,7 +112,8 @@ def import_team(script: Script, number: int, into: Path, *, force: bool = False)
     branch = read_branch(script, number)
     name = _entry_name(branch)
     if branch.withheld:
-        return ImportedEntry(number, "", "withheld", branch.line)
+        question = Question(branch.line, "the branch is empty: ask the team")
+        return ImportedEntry(number, "", "withheld", branch.line, questions=(question,))
     folder = into / name
     if folder.exists() and not force:
         question = Question(branch.line, f"{folder} is there already: --force replaces it")

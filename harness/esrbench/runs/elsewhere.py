@@ -6,6 +6,7 @@ where the network builds there too and gives the same images.
 
 from __future__ import annotations
 
+import fnmatch
 import platform
 import secrets
 from pathlib import Path
@@ -63,7 +64,8 @@ def find_interpreters(
 
     Args:
         chosen: path of a program or of an environment's folder, or name of an environment that
-            ``esrbench env`` made, by name of the entry.
+            ``esrbench env`` made, by name of the entry or by a pattern of names, as of ``fnmatch``.
+            A name takes precedence over a pattern.
         descriptors: of all entries, by name.
 
     Raises:
@@ -71,15 +73,17 @@ def find_interpreters(
             import; or one that cannot run entries.
     """
     found = {}
-    for name, where in chosen.items():
-        if name not in descriptors:
-            message = f"--python {name}={where}: {name} is not among the networks to run"
+    for given, where in sorted(chosen.items(), key=lambda each: each[0] in descriptors):
+        names = [given] if given in descriptors else fnmatch.filter(descriptors, given)
+        if not names:
+            message = f"--python {given}={where}: {given} is not among the networks to run"
             raise UsageError(message, advice=f"They are: {', '.join(descriptors)}.")
-        require_movable(descriptors[name])
+        for name in names:
+            require_movable(descriptors[name])
         path = Path(where)
         if not path.exists() and path.name == where:
             path = environment_python(where)
-        found[name] = entry_interpreter(path)
+        found.update(dict.fromkeys(names, entry_interpreter(path)))
     return found
 
 

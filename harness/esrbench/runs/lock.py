@@ -11,7 +11,7 @@ import tempfile
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from esrbench.devices import selection
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from esrbench.protocol import Device
+
+
+WAITING: Final = "waiting for"
+"""How a step begins in which nothing is done until another process has ended."""
 
 
 @contextmanager

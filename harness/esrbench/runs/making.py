@@ -14,7 +14,7 @@ from esrbench.data.codecs import read_size
 from esrbench.entries.submissions import precision_notice
 from esrbench.errors import UsageError
 from esrbench.runs.evaluator import measure_untimed
-from esrbench.runs.lock import device_lock
+from esrbench.runs.lock import WAITING, device_lock
 from esrbench.runs.null_times import NullTimes
 from esrbench.runs.passes import Pass, TimedPass, UntimedPass
 from esrbench.runs.replicate import compare_untimed, time_replicate
@@ -167,7 +167,7 @@ class Maker:
         """Be the only one that measures on the device of a pass, as of ``device_lock``."""
 
         def on_wait(who: str) -> None:
-            self.on_step(planned.entry.descriptor.name, f"waiting for {who}")
+            self.on_step(planned.entry.descriptor.name, f"{WAITING} {who}")
 
         with device_lock(planned.protocol.device, planned.launcher.gpu, on_wait=on_wait):
             yield

@@ -24,6 +24,11 @@ _SIZE_MISMATCH = re.compile(
     r"the shape in current model is (.+?)\.(?:\n|$)"
 )
 """How PyTorch tells of another shape."""
+_LAX_ADVICE = (
+    "A script with strict=False leaves the missing ones random. If the network computes them in "
+    "its first forward, let a factory of the entry load the file and make one forward, and "
+    'declare loaded_by = "factory" in [weights].'
+)
 
 
 def load_into(
@@ -63,7 +68,7 @@ def load_into(
             del kept[name]
     before = [(tensor, tensor.detach().clone()) for tensor in _tensors(network).values()]
     try:
-        _load_strictly(network, kept, source)
+        _load_strictly(network, kept, source, lax="*" in ignore)
         _require_finite(network, source)
     except WeightsError:
         with torch.no_grad(), contextlib.suppress(RuntimeError):
@@ -73,7 +78,8 @@ def load_into(
     return surplus
 
 
-def _load_strictly(network: nn.Module, state: Mapping[str, Any], source: str) -> None:
+def _load_strictly(network: nn.Module, state: Mapping[str, Any], source: str, *, lax: bool) -> None:
+    """Load a state dict; ``lax`` if its authors' script does so with ``strict=False``."""
     import torch
 
     missing: list[str] = []
@@ -94,7 +100,8 @@ def _load_strictly(network: nn.Module, state: Mapping[str, Any], source: str) ->
     except MemoryError:
         raise
     except Exception as error:  # a network's own hooks may raise anything
-        raise _misfit(network, state, source, (missing, unexpected), str(error)) from error
+        keys = missing, unexpected
+        raise _misfit(network, state, source, keys, str(error), lax=lax) from error
     finally:
         if handle is not None:
             handle.remove()
@@ -146,6 +153,8 @@ def _misfit(
     source: str,
     keys: tuple[Sequence[str], Sequence[str]],
     told: str,
+    *,
+    lax: bool,
 ) -> WeightsError:
     """What PyTorch found wrong: missing and unexpected keys, and shapes, from its own words."""
     tensors, title = _tensors(network), type(network).__name__
@@ -165,8 +174,11 @@ def _misfit(
         return WeightsError(message, advice="Check that the file belongs to this network.")
     expected = state_of(network)
     message = f"{source} does not fit {title}, which has {len(expected)} keys: "
-    only_surplus = keys[1] and not keys[0] and not shapes
-    advice = _ignore_advice(expected, keys[1]) if only_surplus else _fit_advice(expected, state)
+    advice = _fit_advice(expected, state)
+    if keys[1] and not keys[0] and not shapes:
+        advice = _ignore_advice(expected, keys[1])
+    elif lax and keys[0] and not shapes:
+        advice = _LAX_ADVICE
     return WeightsError(message + "; ".join(problems), advice=advice)
 
 

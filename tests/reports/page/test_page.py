@@ -245,6 +245,13 @@ def test_hostile_names_are_text(make_record):
     assert json.loads(data)["names"][0].startswith("</script>")
 
 
+def test_a_failure_and_its_advice_are_two_sentences(make_record):
+    why = {"cause": "load-error: einops is not installed", "advice": "Install it."}
+    records = [make_record("rfdn", VALUES), make_record("imdn", {}, status="load-error", **why)]
+    page = report_page(build_leaderboard(records, RULES["ntire2022"]), records)
+    assert "einops is not installed. Install it." in page
+
+
 def test_a_run_that_is_left_out_is_shown_with_what_differs(make_record):
     from esrbench.protocol import Protocol, digest_of
 
