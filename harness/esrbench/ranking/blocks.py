@@ -1,8 +1,8 @@
 """Records from several physical devices of one kind: every entry must have met each equally often.
 
-Devices of one kind differ by a few percent. Where all entries met the same devices, their order
-stays, and what differs between devices is no noise: it is taken out of the spread of processes. An
-entry that met other devices than most is not ranked by runtime.
+Devices of one kind differ by a few percent. If all entries ran on the same devices, differences
+between devices do not change their order. They are no noise, and are taken out of the spread of
+processes. An entry that met other devices than most is not ranked by runtime.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ def met_other_devices(records: Sequence[RunRecord]) -> dict[str, str]:
     """Why records cannot be ranked by runtime with the others, by run id.
 
     Args:
-        records: measured alike, one an entry. Those whose devices are not known are taken as they
-            are.
+        records: measured alike, one an entry. Processes on unknown devices are used as they are.
     """
     met = {record.run_id: devices_of(record) for record in records}
     counts = Counter(devices for devices in met.values() if devices)
@@ -59,7 +58,7 @@ def _told(devices: Devices) -> str:
 
 
 class Deviations(NamedTuple):
-    """What neither entry nor device explains of the logarithms of runtimes.
+    """Residuals of the logarithms of runtimes, without the effects of entry and device.
 
     Attributes:
         of_records: of each record those of its processes, float64.

@@ -1,4 +1,4 @@
-"""What a reader of a leaderboard must know, in sentences."""
+"""Notes that a reader of a leaderboard must know, as sentences."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROVISIONAL_MARK = "?"
 
 
 def device_statement(record: RunRecord) -> str:
-    """What a record was measured on, in one line."""
+    """The images, device and settings of a record, in one line."""
     if record.entry.role == "images":
         return "SR images that were made elsewhere"
     environment = record.environment
@@ -57,7 +57,7 @@ def banner(records: Sequence[RunRecord]) -> str | None:
 
 
 def gate_statement(rule: Rule, record: RunRecord, gates: Sequence[Gate]) -> str:
-    """What is claimed of the quality gate.
+    """What the board may claim about the quality gate.
 
     Args:
         rule: holds the gates.
@@ -171,7 +171,7 @@ def stability_notes(
 
 
 def software_notes(records: Sequence[RunRecord]) -> Iterator[str]:
-    """Which entries ran in an interpreter of their own, and where they were counted."""
+    """Which entries ran in another interpreter, and where they were counted."""
     moved = [(r.ran_with.describe(), r.entry.name) for r in records if r.ran_with is not None]
     for software in sorted({each for each, _ in moved}):
         names = ", ".join(sorted({name for each, name in moved if each == software}))
@@ -182,7 +182,7 @@ def software_notes(records: Sequence[RunRecord]) -> Iterator[str]:
 
 
 def backend_notes(records: Sequence[RunRecord]) -> Iterator[str]:
-    """What ran the entries in place of eager torch, and how far their SR is from its own."""
+    """The backends that ran the entries, and the difference of their SR from eager torch's."""
     deployed = [(r.entry.name, r.deployment) for r in records if r.deployment is not None]
     if not deployed:
         return
@@ -199,7 +199,7 @@ def backend_notes(records: Sequence[RunRecord]) -> Iterator[str]:
 
 
 def energy_notes(records: Sequence[RunRecord]) -> Iterator[str]:
-    """What figures of energy cover, and how far they may be trusted."""
+    """What figures of energy include, and how far they can be trusted."""
     measured = [record.energy for record in records if isinstance(record.energy, Energy)]
     for counter in sorted({each.counter for each in measured}):
         of_it = [each for each in measured if each.counter == counter]
@@ -223,7 +223,7 @@ ENERGY_LIMITS: Final = {
 
 
 def notes_on(records: Sequence[RunRecord]) -> Iterator[str]:
-    """What a table's records are, where one could take them for something else."""
+    """Notes on records of a table that readers could misunderstand."""
     disputed = sorted(r.entry.name for r in records if r.status == "timing-disputed")
     if disputed:
         yield (
@@ -240,7 +240,7 @@ def notes_on(records: Sequence[RunRecord]) -> Iterator[str]:
 
 
 def measuring_notes(records: Sequence[RunRecord], columns: Sequence[str]) -> Iterator[str]:
-    """How the figures of these columns were taken of a table's records."""
+    """How the figures in these columns were measured."""
     if records:
         yield f"{records[0].protocol.quality.describe(records[0].entry.scale)}."
     latencies = [record.latency for record in records if isinstance(record.latency, Latency)]
@@ -267,18 +267,18 @@ WEIGHTS_NOTES: Final[dict[Literal["demo", "random"], str]] = {
     "demo": "Demonstration weights of esrbench, not the authors'",
     "random": "Random weights, so no scores",
 }
-"""What is said of weights, by their source."""
+"""Notes on weights, by their source."""
 
 
 def prepared_notes(records: Sequence[RunRecord]) -> Iterator[str]:
-    """Which entries were measured in a form that their hook made."""
+    """Which entries were measured in the form that their `prepare` hook made."""
     hooks = {f"{r.entry.name} by {r.entry.deployed_by}" for r in records if r.entry.deployed_by}
     if hooks:
         yield f"Counted and timed in prepared form: {', '.join(sorted(hooks))}."
 
 
 def _timing_notes(latencies: Sequence[Latency]) -> Iterator[str]:
-    """How runtimes were taken and what their intervals cover."""
+    """How runtimes were measured and what their intervals mean."""
     processes = min(len(latency.replicates) for latency in latencies)
     said = "Runtimes are of one process each"
     if processes > 1:

@@ -1,4 +1,4 @@
-"""How a track makes one number of an entry's figures: each formula is a small object."""
+"""Formulas that compute one number from an entry's figures; each is a small object."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     """By metric, base units."""
 
 Reference = Literal["none", "baseline", "interpolation"]
-"""What a formula sets figures in relation to: nothing, the baseline's, or interpolation's."""
+"""Figures to which a formula relates others: none, the baseline's, or interpolation's."""
 
 
 class Total(NamedTuple):
-    """What a formula makes of one entry.
+    """The result of a formula for one entry.
 
     Attributes:
         order: entries are placed by it, smaller first.
@@ -53,7 +53,7 @@ class RankSum(Frozen):
         return self
 
     def total(self, values: Figures, ranks: Mapping[str, int], references: Figures) -> Total:  # noqa: ARG002 - all formulas are called alike
-        """Of an entry's rank in each metric, 1 the best."""
+        """Computes a sum of an entry's ranks in each metric; 1 is the best."""
         sum_of_ranks = sum([ranks[metric] for metric in self.metrics])
         return Total(sum_of_ranks, sum_of_ranks)
 
@@ -86,7 +86,7 @@ class Exponential(Frozen):
 
     @property
     def relative(self) -> tuple[str, ...]:
-        """Those that are set in relation to the baseline's: all."""
+        """Metrics that are related to the baseline's: all."""
         return self.metrics
 
     @model_validator(mode="after")
@@ -99,7 +99,7 @@ class Exponential(Frozen):
         return self
 
     def total(self, values: Figures, ranks: Mapping[str, int], references: Figures) -> Total:  # noqa: ARG002 - all formulas are called alike
-        """Of an entry's figures and the baseline's, both in base units.
+        """Computes from an entry's figures and the baseline's, both in base units.
 
         Entries are placed by the logarithm, which does not overflow.
         """
@@ -156,7 +156,7 @@ class RealTime(Frozen):
 
     @property
     def relative(self) -> tuple[str, ...]:
-        """That which is set in relation to interpolation's."""
+        """The metric that is related to interpolation's."""
         return (self.quality,)
 
     @model_validator(mode="after")
@@ -170,7 +170,7 @@ class RealTime(Frozen):
         return self
 
     def total(self, values: Figures, ranks: Mapping[str, int], references: Figures) -> Total:  # noqa: ARG002 - all formulas are called alike
-        """Of an entry's PSNR in dB and runtime in seconds, and the PSNR of interpolation."""
+        """Computes from an entry's PSNR in dB and runtime in seconds, and interpolation's PSNR."""
         gained = max(values[self.quality] - references[self.quality], 0.0)
         if gained == 0.0:
             return Total(order=math.inf, value=0.0)
@@ -214,7 +214,7 @@ class Speedup(Frozen):
 
     @property
     def relative(self) -> tuple[str, ...]:
-        """That which is set in relation to the baseline's."""
+        """The metric that is related to the baseline's."""
         return (self.runtime,)
 
     @model_validator(mode="after")
@@ -230,7 +230,7 @@ class Speedup(Frozen):
         return self
 
     def total(self, values: Figures, ranks: Mapping[str, int], references: Figures) -> Total:  # noqa: ARG002 - all formulas are called alike
-        """Of an entry's score and runtime, and the baseline's runtime in the same unit."""
+        """Computes from an entry's score and runtime, and the baseline's runtime (same unit)."""
         speedup = references[self.runtime] / values[self.runtime]
         log = values[self.quality] * math.log(2) + self.exponent * math.log(speedup)
         try:

@@ -76,7 +76,7 @@ def applicable_gates(
 
 
 def held_against(record: RunRecord, gate: Gate, rule: Rule, elsewhere: Elsewhere) -> Value | Absent:
-    """What an entry is held against a gate with, maybe from its run on another data set."""
+    """The figure of an entry that a gate checks; it may come from a run on another data set."""
     at = record.protocol.counted_input
     if "counted_input" in METRICS[gate.metric].settings and at != rule.counted_input:
         theirs = size_text(rule.counted_input)

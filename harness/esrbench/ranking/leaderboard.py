@@ -66,7 +66,7 @@ OVERFLOW = Absent(
 ANOTHER_BASELINE = (
     "`esrbench leaderboard --relative-to NAME` takes another entry's runtime, or `published`"
 )
-"""What to do where scores lack the baseline's runtime."""
+"""Advice if scores lack the baseline's runtime."""
 INTERPOLATION = "interpolation baseline, shown beside the ranking"
 """Why it is not ranked."""
 
@@ -317,7 +317,7 @@ def record_row(
 
 
 def _on_other_data(record: RunRecord, elsewhere: Elsewhere, metric: str) -> dict[str, float]:
-    """What an entry reaches on other data sets, by their titles."""
+    """Figures of an entry on other data sets, by their titles."""
     others = (by_entry.get(record.entry.name) for by_entry in elsewhere.values())
     known = ((each.data.title, each.measured(metric)) for each in others if each is not None)
     return {title: value for title, value in known if value is not None}

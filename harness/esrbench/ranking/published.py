@@ -60,7 +60,7 @@ class PrintedFigure:
 
 @dataclass(frozen=True, slots=True)
 class PrintedPlace:
-    """What was printed of an entry in a track; None where nothing was.
+    """printed figures of an entry in a track; None where nothing was.
 
     Attributes:
         rank: its place.
@@ -265,9 +265,9 @@ def _why_unranked(status: PublishedStatus, checks: Sequence[GateCheck]) -> str |
 def official_leaderboard(rule: Rule, folder: Path | None = None) -> Leaderboard:
     """Rank a published table again from its printed figures.
 
-    Printed figures are rounded and published ranks are of unrounded ones, so where printed
-    figures are equal the published ranks of the metric tell them apart. Verdicts of the
-    publication are kept; where there are none the rule's gates decide.
+    Printed figures are rounded, but published ranks come from unrounded ones. So if printed
+    figures are equal, the published ranks of the metric decide. Verdicts of the publication are
+    kept; where there are none the rule's gates decide.
 
     Args:
         rule: of the edition.

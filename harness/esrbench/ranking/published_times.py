@@ -1,8 +1,8 @@
-"""What an edition's own log says of its runtimes: how stable the ranks are, and slow first images.
+"""Runtimes in an edition's own log: the stability of ranks, and slow first images.
 
 ``times/NAME.csv`` beside the published tables holds the time of each image, as the log of one
 process of each entry has it. Ranks are resampled: images are drawn with replacement, the same for
-all entries, and all are ranked again. That tells how far ranks depend on the choice of images and
+all entries, and all are ranked again. This shows how far ranks depend on the choice of images and
 on noise from image to image. The log knows nothing of another process or machine.
 """
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 RUNTIME: Final = "runtime_images"
 DRAWS: Final = 1000
 LAST_DIGIT: Final = 1e-4
-"""Of a published runtime, by which the mean of its times may differ."""
+"""Share of a published runtime by which the mean of its times may differ."""
 COLD_SECONDS: Final = 0.05
 """A first image that took this much longer than the median of the others was a cold start."""
 

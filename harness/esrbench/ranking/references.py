@@ -1,4 +1,4 @@
-"""What scores are relative to: the baseline's figures, or why a track cannot be ranked."""
+"""The reference of scores: the baseline's figures, or why a track cannot be ranked."""
 
 from __future__ import annotations
 
@@ -126,10 +126,10 @@ def _measured_references(
 def own_baselines(
     records: Sequence[RunRecord], metrics: Sequence[str], name: str | None
 ) -> dict[str, dict[str, float]]:
-    """How the baseline's runtimes in an entry's own rounds compare with its newest ones, by entry.
+    """Ratio of the baseline's runtime in an entry's own rounds to its newest runtime, by entry.
 
-    Machines drift, so an entry that was timed earlier or later than the newest run of the baseline
-    is set in relation to the run that was timed beside it.
+    Machines drift. So an entry that was not timed with the newest run of the baseline is related
+    to the run that was timed with it.
 
     Args:
         records: of the table.

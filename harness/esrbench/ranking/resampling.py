@@ -1,4 +1,4 @@
-"""How often ranks hold when the timed processes are drawn again."""
+"""How often ranks stay the same when the timed processes are resampled."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def drawn_runtimes(records: Sequence[RunRecord], metric: str) -> Drawn:
     if found is None or found.freedom < 1:
         return {}
     pool = np.concatenate(found.of_records)
-    # What was subtracted as means made the deviations smaller.
+    # Subtracting the means made the deviations smaller.
     pool *= math.sqrt(len(pool) / found.freedom)
     rng = np.random.default_rng(0)
     drawn = {}

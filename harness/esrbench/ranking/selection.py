@@ -1,4 +1,4 @@
-"""Which records may stand in one table."""
+"""Which records may be in one table."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def of_class(records: Sequence[RunRecord], label: str, *, mixed: bool = False) -
 
 
 def worth(record: RunRecord) -> int:
-    """How much of a ranking a run can take part in: all, all but its runtime, nothing."""
+    """In which part of a ranking a run takes part: all, all but its runtime, nothing."""
     return record.ranked + record.timed
 
 

@@ -1,4 +1,4 @@
-"""Which ranks noise explains: intervals of runtimes over processes, and the ties they make."""
+"""Rank stability: intervals of runtimes over processes, and ties that noise explains."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def _widened(value: Value, half: float) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """What is known of the noise of a table's runtimes.
+    """The noise of a table's runtimes, as far as it is known.
 
     Attributes:
         runtimes: by entry, then by metric, as of ``across_processes``; of the contestants, and of
@@ -201,9 +201,9 @@ def rank_stability(
 ) -> RankStability:
     """Ranks in runtime and in tracks that noise leaves possible.
 
-    Two entries are tied in a runtime if their intervals overlap. In a track, one is ahead beyond
-    noise if its total is better in the worst case: its own runtime at the worse end of its
-    interval, and the other's at the better end.
+    Two entries are tied in a runtime if their intervals overlap. In a track, an entry is ahead
+    beyond noise if its total is better in the worst case. In this case its own runtime is at the
+    worse end of its interval, and the other's at the better end.
 
     Args:
         contestants: as they were ranked.

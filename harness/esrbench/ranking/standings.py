@@ -91,8 +91,8 @@ def place_in_tracks(
     Args:
         contestants: with every metric of the tracks.
         ranks: as of ``rank_metrics``, of every metric of the tracks.
-        tracks: in the rule's order. Where a track whose order should separate ties is not
-            among them, ties are shared.
+        tracks: in the rule's order. If the track whose order should separate ties is missing, ties
+            are shared.
         references: by track, what its formula sets figures in relation to.
 
     Returns:

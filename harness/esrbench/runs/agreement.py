@@ -15,7 +15,7 @@ HIDDEN_CONSTANTS = "hidden-constants"
 
 UNEXPLAINED_SHARE = 0.01
 UNEXPLAINED_ELEMENTS = 1000
-"""Numbers by which sizes may differ: this share, and this many whatever the share."""
+"""Allowed difference between sizes: this share, or this many numbers if that is more."""
 
 ADVICE = (
     "Keep every weight in a parameter of the network, before and after it is loaded; what a hook "
@@ -26,9 +26,9 @@ ADVICE = (
 def disagreement(untimed: UntimedPass) -> tuple[str, str | None] | None:
     """Why the counts of an entry are not those of what was measured, and what to do.
 
-    A file may hold more than its network takes (a teacher, an optimiser's averages), and a
-    network may hold less after it was merged. Only where the audit finds that numbers which are
-    no parameters meet the image do missing ones count as hidden.
+    A file may hold more than its network takes (a teacher, an optimiser's averages), and a network
+    may hold less after it was merged. Missing numbers count as hidden only if the audit finds
+    numbers that meet the image and are no parameters.
 
     Args:
         untimed: what the untimed pass found.

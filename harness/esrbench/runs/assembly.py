@@ -54,7 +54,7 @@ NO_ENERGY = Absent(
 NO_BACKEND = Absent(kind="skipped", reason="no backend other than eager torch ran")
 DISPUTED = Absent(kind="unavailable", reason="the worker's account of its time is disputed")
 ON_SIZE = re.compile(r"(?i)\b(sizes?|shapes?|dimensions?|divisible|multiples?)\b")
-"""What messages say of a network that does not take the size of an image."""
+"""Text of messages about a network that does not take the size of an image."""
 ENDS = Counter(Conv=2, Convolution=2)
 """The first and the last convolution, which may stay in float32, as ONNX and OpenVINO name them."""
 LEAST_SETTLING_SECONDS = 1.0
@@ -89,7 +89,7 @@ def assemble(
         loaded = {"threads", "accelerator", "libraries"}
         environment = environment.model_copy(update=found.ready.model_dump(include=loaded))
     trust = account(latency, protocol.trust)
-    # Not what the worker says of its threads.
+    # The worker's claim about its threads is not used.
     threads = untimed.environment.threads
     finding = _finding(untimed, latency, trust, threads=threads)
     failed = (each.found.log_tail for each in timed if each.found.failed)
@@ -289,7 +289,7 @@ def _advice(failure: Absent, entry: EntryIdentity) -> str | None:
 
 
 def _undisturbed(latency: Latency | Absent, finding: Suspicion | None) -> Latency | Absent:
-    """What was timed, unless others took too much of the machine meanwhile."""
+    """Timed figures; absent if other programs used too much of the machine meanwhile."""
     if finding is None or finding.status != "busy-machine":
         return latency
     reason = f"{finding.status}: {finding.cause}"
@@ -346,7 +346,7 @@ def _notices(untimed: Pass[UntimedPass], latency: Latency | Absent) -> Iterator[
 
 
 def _graph_notices(deployment: Deployment, complexity: Complexity | Absent) -> Iterator[Notice]:
-    """What of a backend is not what torch shows or counts."""
+    """Differences between a backend's graph and what torch shows or counts."""
     equality, graph = deployment.equality, deployment.graph
     if not isinstance(equality, Absent) and equality.step == "different":
         yield Notice(
@@ -366,7 +366,7 @@ def _graph_notices(deployment: Deployment, complexity: Complexity | Absent) -> I
 
 
 def _quantised_notices(deployment: Deployment, forward: ForwardPolicy) -> Iterator[Notice]:
-    """What of a quantised graph still computes in floats, beyond what was asked to."""
+    """Parts of a quantised graph that compute in floats although this was not asked for."""
     graph, quantisation = deployment.graph, forward.quantisation
     if graph is None or quantisation is None:
         return

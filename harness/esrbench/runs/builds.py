@@ -1,4 +1,4 @@
-"""What an entry brings as source is compiled once, in the sandbox, and kept in the cache."""
+"""Compiles the sources of an entry once, in the sandbox, and keeps the result in the cache."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def build(
 
 
 def _key(descriptor: ModelDescriptor, command: str, interpreter: Interpreter | None) -> str:
-    """Of all that decides what is built, and of the weights, which lie beside it."""
+    """Digest of everything that decides the result, and of the weights in the same folder."""
     versions = (sys.version, package_version("torch"))
     if interpreter is not None:
         versions = (str(interpreter.executable), str(interpreter.versions))

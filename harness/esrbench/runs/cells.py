@@ -1,8 +1,8 @@
 """Cells of a suite, and what an engine is: something that has cells made somewhere.
 
-A cell is a part of a suite that one process makes on one device: untimed passes of some entries, or
-a block, which is one timed round of all entries. So every entry meets every device equally often.
-Files of passes are the truth; what an engine says of its cells is advice.
+A cell is a part of a suite that one process makes on one device. It is either untimed passes of
+some entries, or a block: one timed round of all entries. So every entry meets every device equally
+often. Files of passes are the truth; what an engine says of its cells is advice.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Cell(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class CellState:
-    """What an engine knows of a cell.
+    """The state of a cell, as its engine knows it.
 
     Attributes:
         state: ``ended`` however it ended.
@@ -156,7 +156,7 @@ def cell_command(plan: Path) -> list[str]:
 
 
 def last_words(text: str) -> str:
-    """Of what a cell wrote to its messages, the line that says why it failed."""
+    """The line in the messages of a cell that says why it failed."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error: ")]
     return (errors or lines or [""])[-1].removeprefix("error: ")[:300]

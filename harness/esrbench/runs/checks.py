@@ -76,7 +76,7 @@ def folder_checks(
 
 
 def claim_checks(descriptor: ModelDescriptor, scale: int, counted: Complexity) -> Iterator[Check]:
-    """What a submission claims at a scale against what was counted."""
+    """Compares a submission's claims at a scale with its counts."""
     for figure in descriptor.published:
         if figure.scale != scale:
             continue

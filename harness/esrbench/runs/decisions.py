@@ -1,4 +1,4 @@
-"""What an organiser may decide about stored entries and runs, checked before it is logged."""
+"""An organiser's decisions about stored entries and runs, checked before they are logged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ENTRY_NAME: Final = r"[a-z0-9][a-z0-9._-]{0,63}"
 REPLACED: Final = "replaced by"
-"""How the reason begins for which a run of an earlier submission is withdrawn."""
+"""First words of the reason for which a run of an earlier submission is withdrawn."""
 
 
 def decide(

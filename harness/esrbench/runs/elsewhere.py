@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 COMPARED_IMAGES = 3
 """On which both environments must agree; they are drawn, so that no entry can expect them."""
 MOST_LEVELS = 1
-"""By which pixels of both may differ: kernels of two versions of torch round differently."""
+"""Levels by which pixels may differ: kernels of two versions of torch round differently."""
 
 
 def own_software() -> Software:

@@ -74,7 +74,7 @@ class Entry:
 
     @property
     def form(self) -> tuple[str, str, float, Interpreter | None]:
-        """How images enter and leave it, and where, which its null network does likewise."""
+        """How and where images enter and leave the network; its null network does the same."""
         descriptor = self.descriptor
         data_range = self.weights.identity.data_range
         return descriptor.color, descriptor.input, data_range, self.interpreter
@@ -96,7 +96,7 @@ class Entry:
 
     @property
     def readable(self) -> tuple[Path, ...]:
-        """What its worker must see beside code and weights."""
+        """Files that its worker must see, apart from code and weights."""
         return () if self.graph_folder is None else (self.graph_folder,)
 
     @property
@@ -431,7 +431,7 @@ def _unscored(entry: Entry) -> Absent:
 
 
 def failed(failure: MeasurementError) -> Absent:
-    """What stands in place of a part whose measurement failed."""
+    """The replacement for a part whose measurement failed."""
     kind = failure.kind if isinstance(failure, WorkerError) else None
     return Absent(kind="failed", reason=failure.message, advice=failure.advice, failure=kind)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What came into a folder of results.
+    """Records that were added to a folder of results.
 
     Attributes:
         records: that it had not.

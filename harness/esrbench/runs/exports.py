@@ -1,4 +1,4 @@
-"""What a backend runs in place of an entry's code: written once, in the sandbox, and kept."""
+"""Graphs that a backend runs instead of an entry's code: written once, in the sandbox, and kept."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 CALIBRATE = "Give a folder of HR images that are not scored: --calibrate-with FOLDER."
 RECORD = "graph.json"
-"""What is known of a kept graph, in its folder."""
+"""Description of a kept graph, stored in its folder."""
 
 
 class ExportedFiles(Frozen):
@@ -225,7 +225,7 @@ def _key(entry: Entry, protocol: Protocol, versions: Mapping[str, str]) -> str:
         ),
         "versions": dict(versions),
         "harness": harness_sha256(),
-        # What a compiler writes is of the instructions of this CPU.
+        # A compiler's output has instructions of this CPU.
         "machine": f"{cpu_name()}, {cpu_model()}" if backend.processes else platform.machine(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -242,7 +242,7 @@ def _kept(folder: Path, backend: Backend) -> Graph | None:
 
 
 def _sha256(contents: Iterable[bytes]) -> str:
-    """Of one file's content, or of several in their order."""
+    """Digest of one file's content, or of several in their order."""
     digest = hashlib.sha256()
     for content in contents:
         digest.update(content)
@@ -269,7 +269,7 @@ def export_files(
         folder: receives them.
         launcher: of the workers that write and check.
         precision: of the graph.
-        calibrate_with: folders of HR images by which it is quantised, as of ``quantised``.
+        calibrate_with: folders of HR images for its quantisation, as in ``quantised``.
         fp32_ends: likewise.
         replacing: files that are there.
         timeout_seconds: that each request may take.

@@ -31,7 +31,7 @@ def expected_environment(protocol: Protocol, tier: Tier) -> Environment:
 
 
 def anywhere(environment: Environment) -> Environment:
-    """What every machine has in common that makes cells of a suite: the software."""
+    """The software, which is the same on every machine that makes cells of a suite."""
     return Environment(
         python=environment.python,
         esrbench=environment.esrbench,
@@ -60,7 +60,7 @@ def fingerprint(
         gpu: number of the GPU, where the protocol asks for one.
     """
     parts = {
-        # What tables and figures call it does not change what is measured.
+        # Its name in tables and figures does not change what is measured.
         "entry": entry.descriptor.model_dump(
             mode="json", exclude={"display_name": True, "paper": {"key"}}
         ),

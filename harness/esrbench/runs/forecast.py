@@ -1,4 +1,4 @@
-"""What a suite would run, how long it would take, and how much it would write."""
+"""Forecast of a suite: what it would run, how long it would take, and how much it would write."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class PlannedRun:
 def forecast(
     suite: Suite, store: Store, *, resume: bool, elsewhere: bool = False
 ) -> list[PlannedRun]:
-    """What a suite would run, in order.
+    """List what a suite would run, in order.
 
     Args:
         suite: the plan.
-        store: of earlier records, by which time and room are told.
+        store: of earlier records, from which time and disk space are estimated.
         resume: what is there already is left out, as ``run_suite`` does.
         elsewhere: an engine makes the passes.
     """
@@ -96,7 +96,7 @@ def _planned(
     passes: int,
     done: int,
 ) -> PlannedRun:
-    """What is left to do of an entry on a data set, and how long that takes."""
+    """The passes left for an entry on a data set, and the time that they take."""
     name = entry.descriptor.name
     protocol = suite.protocol_of(name)
     where = protocol.device + (f":{suite.launcher.gpu}" if protocol.device == "cuda" else "")
@@ -129,7 +129,7 @@ def _planned(
 
 
 def _seconds(record: RunRecord) -> float:
-    """That a record took, but for its energy, whose windows are as long whatever the images."""
+    """Time of a record without its energy, whose windows do not depend on the images."""
     design = record.protocol.energy
     measured = design is not None and isinstance(record.energy, Energy)
     return max(record.duration_seconds - (design.seconds if design and measured else 0.0), 0.0)

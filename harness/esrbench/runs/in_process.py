@@ -36,12 +36,12 @@ def prepare_forward(
         weights: as of ``resolve_weights``.
 
     Returns:
-        What makes one forward when called, and the network, the hash of its code, its weights, the
+        A function that makes one forward. Also the network, the hash of its code, its weights, the
         digest of the protocol and the environment, ready for JSON.
 
     Raises:
         UsageError, RegistrationError, WeightsError: it cannot be built here.
-        MeasurementError: its output is no SR image. What its own code raises passes through.
+        MeasurementError: its output is no SR image. Exceptions of its own code pass through.
     """
     import torch
 

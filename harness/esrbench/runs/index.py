@@ -1,8 +1,8 @@
 """An index beside the run records, so that leaderboards and listings read one file instead of all.
 
-It holds each record without its raw samples, and the stamp of the record's file: inode, size, times
-of the last change of its bytes and of its name. A record whose stamp differs is read again, so the
-records stay the truth. The index may be deleted at any time.
+It has each record without its raw samples, and the stamp of the record's file: inode, size, and
+the times of the last change of its bytes and of its name. A record whose stamp differs is read
+again, so the records stay the truth. The index may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {
 
 
 def without_samples(record: RunRecord) -> RunRecord:
-    """What ranks and describes a run: no raw times, scores of images, counts of blocks or log."""
+    """A run without raw times, scores of images, counts of blocks and log: enough to rank it."""
     latency = record.latency
     if isinstance(latency, Latency):
         # Alike for all entries of a suite, but for figures on several devices, and so kept once.
@@ -77,7 +77,7 @@ def without_samples(record: RunRecord) -> RunRecord:
         latency = latency.model_copy(update={"replicates": replicates, "entries": ()})
     parts: dict[str, object] = {field: _left_out(getattr(record, field)) for field in _SAMPLES}
     if record.data.hidden:
-        # Whoever publishes the record must know the names of the images, to leave them out.
+        # Publishing needs the names of the images, to leave them out.
         parts["quality"] = record.quality
     return record.model_copy(update={"latency": latency, "log_tail": "", **parts})
 

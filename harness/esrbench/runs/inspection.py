@@ -106,7 +106,7 @@ def blocks_of(
     depth: int,
     input_size: tuple[int, int] = (256, 256),
 ) -> tuple[Block, ...]:
-    """What each block of a network costs.
+    """The cost of each block of a network.
 
     Args:
         descriptor: of the network.

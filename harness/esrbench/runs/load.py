@@ -49,7 +49,7 @@ def scatter(latency: Latency | Absent) -> str | None:
     """Say how far rounds of the same image lie apart, if they are of two kinds.
 
     Two causes look alike: load that no counter shows, and a network that works in some rounds
-    only. Neither has a runtime, and neither is accused.
+    only. Both have no runtime, and neither is accused.
     """
     if isinstance(latency, Absent):
         return None

@@ -31,8 +31,8 @@ def device_lock(
 ) -> Iterator[None]:
     """Be the only process of this user that measures on a device of this machine.
 
-    Where no lock can be made, the block runs without one: other load still shows in the record.
-    Within a job of Slurm, GPUs have new numbers, and are the job's own.
+    If no lock can be made, the block runs without one. The record still shows other load. Within a
+    job of Slurm, GPUs have new numbers, and are the job's own.
 
     Args:
         device: kind of the device; all CPUs are one.
@@ -72,7 +72,7 @@ def _take(descriptor: int, on_wait: Callable[[str], None]) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             on_wait(_owner(descriptor))
-            # To ask again and again would lose to an owner that makes one pass after the other.
+            # Polling would lose against an owner that makes one pass after the other.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError:
         return  # this file system knows no locks

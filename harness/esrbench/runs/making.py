@@ -173,12 +173,12 @@ class Maker:
             yield
 
     def _header(self, planned: PlannedPass) -> dict[str, Any]:
-        """What the file of a pass takes over from its plan entry."""
+        """The fields that the file of a pass copies from its plan entry."""
         taken = ("fingerprint", "data", "protocol", "environment", "rounds")
         return {name: getattr(planned, name) for name in taken} | {"session": self.session}
 
     def null_times(self, planned: PlannedPass) -> NullTimes:
-        """What times the null network around passes on the same data as a planned one."""
+        """The timer of the null network around passes on the same data as a planned one."""
         plan = self._plan(planned)
         sizes = [read_size(pair.lr) for pair in planned.pairs.pairs]
         if plan.design.fixed_input:

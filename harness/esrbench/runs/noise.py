@@ -1,9 +1,9 @@
-"""What disturbed a record's times: typed warnings with figures and advice.
+"""Disturbances of a record's times: typed warnings with figures and advice.
 
 Every kind of disturbance is a row of ``NOISES``: a pure function of the raw samples with a stated
 threshold. A record gets at most one notice of each kind, for all its inputs and processes
-together. Fewer than 5 % of quiet, honest runs get a given notice. Beside a cause, such as other
-load, its effects on the times are not reported.
+together. Fewer than 5 % of quiet, honest runs get a given notice. If a cause is reported, such as
+other load, its effects on the times are not.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ FEWEST_TAKEN_SECONDS = 0.05
 """Least CPU time of others that counts: less is within the kernel's ticks of 10 ms."""
 
 SHORTEST_SECONDS = {"monotonic": 5e-6, "cuda-event": 5e-5}
-"""A hundred times what the clock itself costs or resolves: about 50 ns for a call of the
-host's clock, about 0.5 us for a pair of CUDA events."""
+"""A hundred times the cost or resolution of the clock: about 50 ns for a call of the host's clock,
+and about 0.5 us for a pair of CUDA events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Timings:
 
 
 class Disturbance(NamedTuple):
-    """What disturbed the times, with figures, and which option would help."""
+    """Report disturbances of the times, with figures and the option that would help."""
 
     message: str
     advice: str

@@ -206,5 +206,5 @@ class NullTimes:
 
 
 def _form(entry: Entry, protocol: Protocol) -> Form:
-    """What an entry's null network has to be like."""
+    """The settings that an entry's null network must have."""
     return *entry.form, protocol.forward.precision

@@ -60,7 +60,7 @@ NO_FIXED_INPUT = Absent(
 _NOT_TIMED = Absent(kind="skipped", reason="nothing was timed yet")
 _BEGINNING = "suite"
 REPORT: Final = "cell-"
-"""What the name of a report of a cell begins with."""
+"""Prefix of the name of a report of a cell."""
 _PLAN_LENGTH = 16
 
 
@@ -176,7 +176,7 @@ def _killed(*parts: object) -> bool:
 
 
 class SharedRounds(Frozen):
-    """What all entries share that are timed in the same rounds, also where a suite is resumed.
+    """Settings that all entries timed in the same rounds share, also if a suite is resumed.
 
     Attributes:
         id: of these rounds.
@@ -252,7 +252,7 @@ class Beginning(Frozen):
 
 
 class CellReport(Frozen):
-    """What is kept of a try at a cell, beside its passes.
+    """The record of a try at a cell; its passes are stored separately.
 
     Attributes:
         plan: name of the plan.
@@ -275,7 +275,7 @@ class CellReport(Frozen):
 
     @property
     def part(self) -> str:
-        """Of the suite, by which it is told whether the try is under way: see ``Store.in_use``."""
+        """Part of the suite; it shows whether the try is running: see ``Store.in_use``."""
         return f"{self.cell}-{self.session}"
 
 
@@ -392,7 +392,7 @@ class PassFolder:
         Raises:
             SuiteGoneError, RecordError: as of ``put``.
         """
-        # Whoever sees the report finds it in use, as long as it is.
+        # While the try runs, readers of the report find it in use.
         with self.store.working_on(self.name, report.part):
             self.put_report(report)
             yield
@@ -408,17 +408,17 @@ class PassFolder:
         return max(found, key=lambda kept: kept.created, default=None)
 
     def tries(self, name: str) -> int:
-        """How many attempts at a pass there are that do not count."""
+        """Number of attempts at a pass that do not count."""
         return sum(each.startswith(f"{name}{ATTEMPT}") for each in self.names())
 
     def made(self, fingerprint: str) -> int:
-        """How many passes of a run are there that count."""
+        """Number of passes of a run that count."""
         return sum(
             name.startswith(f"{fingerprint}.") and ATTEMPT not in name for name in self.names()
         )
 
     def attempts(self, fingerprint: str) -> int:
-        """How many passes of a run were made that do not count."""
+        """Number of passes of a run that were made and do not count."""
         return sum(name.startswith(f"{fingerprint}.") and ATTEMPT in name for name in self.names())
 
     def require(self) -> None:
@@ -445,5 +445,5 @@ def _gone(store: Store, name: str) -> SuiteGoneError:
 
 
 def _names(store: Store, plan: str) -> list[str]:
-    """Of suites of a plan, oldest first."""
+    """Folders of suites of a plan, oldest first."""
     return [name for name in store.suites() if name.startswith(f"{plan[:_PLAN_LENGTH]}-")]

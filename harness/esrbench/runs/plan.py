@@ -81,7 +81,7 @@ class Suite:
         return self.protocol if own is None else self.protocol.in_precision(own)
 
     def digest(self) -> str:
-        """SHA-256 (hex) of what is to be measured, whatever becomes of its files."""
+        """SHA-256 (hex) of what is to be measured; later changes of its files do not change it."""
         names = [entry.descriptor.name for entry in self.entries]
         names += [rejected.name for rejected in self.rejected]
         parts = {
@@ -152,8 +152,8 @@ def plan_passes(
 ) -> list[PlannedPass]:
     """The passes of a suite on one data set, in the order in which they are made.
 
-    All entries are scored and counted first, so that nothing but timed processes lies between an
-    entry and the baseline. Then each round times all of them, in a random order of its own.
+    All entries are scored and counted first. So only timed processes lie between an entry and the
+    baseline. Then each round times all of them, in a random order of its own.
 
     Args:
         suite: entries and settings.
@@ -244,12 +244,12 @@ def plan_suite(
         on_image: told data set, images checked and images in all.
 
     Raises:
-        UsageError: an unknown name or scale, weights for a network that does not run, an LR
-            image below what the baseline or every network accepts, or a protocol or a sandbox that
-            this machine cannot have.
-        WeightsError: a weights file that is missing or altered. That of a submission is no more
-            than a record's status, like all else that is wrong with a submission, and like an
-            image that is too small for one network of several.
+        UsageError: an unknown name or scale, or weights for a network that does not run. Also an
+            LR image that is too small for the baseline or for every network, and a protocol or a
+            sandbox that this machine does not support.
+        WeightsError: a weights file that is missing or altered. The error of a submission only
+            becomes the status of its record. The same applies to everything else that is wrong
+            with a submission, and to an image that is too small for one of several networks.
         DataError: images that may not be measured on, or calibrated with since they are scored; all
             problems are listed.
     """
@@ -366,8 +366,8 @@ def require_possible(protocol: Protocol, gpu: int | None = 0) -> None:
         gpu: number of the GPU, where the protocol asks for one; None where it is another machine's.
 
     Raises:
-        UsageError: a GPU that is not here, arithmetic that only GPUs have, a backend that is not
-            installed or cannot do what is asked, or more threads than CPUs.
+        UsageError: a missing GPU, arithmetic that only GPUs have, more threads than CPUs, or a
+            backend that is not installed or does not support the request.
     """
     forward, cpus = protocol.forward, cpus_available()
     for_gpus = [
@@ -494,7 +494,7 @@ def _fitting(suite: Suite) -> Suite:
 
 
 def _too_small(entry: Entry, inputs: Mapping[str, tuple[int, int]]) -> UsageError | None:
-    """What is wrong with the inputs for a network, before hours are spent on others."""
+    """Problems with the inputs for a network, found before hours are spent on others."""
     name, least = entry.descriptor.name, entry.descriptor.min_lr_size
     small = [f"{image} ({h}x{w})" for image, (h, w) in inputs.items() if min(h, w) < least]
     if not small:

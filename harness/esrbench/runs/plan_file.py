@@ -1,6 +1,6 @@
 """The plan of a suite on one data set as one JSON file, from which any node makes a cell.
 
-It also tells whoever looks on what there is to be made.
+It also tells `esrbench status` what has to be made.
 
 It holds what was resolved and checked: files of entries, weights and images by their paths, which
 the nodes share. A node checks images, weights and software again.
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from esrbench.worker.launcher import Launcher
 
 PLAN: Final = "plan-"
-"""What the name of a plan begins with."""
+"""Prefix of the name of a plan."""
 
 
 class PlannedEntry(Frozen):
@@ -148,7 +148,7 @@ class PlanFile(Frozen):
 
     @property
     def name(self) -> str:
-        """Of its document, by its content: a plan never changes, a resumed suite may have more."""
+        """Name of its document, from its content: a resumed suite may have several plans."""
         return f"{PLAN}{hashlib.sha256(encode(self)).hexdigest()[:12]}"
 
 
@@ -167,7 +167,7 @@ def plan_file(
     entry_seconds: float,
     timeout_seconds: float,
 ) -> PlanFile:
-    """What a suite has still to make.
+    """The passes that a suite still has to make.
 
     Args:
         suite: the plan.

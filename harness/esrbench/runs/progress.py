@@ -1,4 +1,4 @@
-"""How far a suite is on a data set: passes, entries and cells, and how long the rest will take."""
+"""Progress of a suite on a data set: passes, entries and cells, and the time left."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Took:
 
 @dataclass(frozen=True, slots=True)
 class SuiteProgress:
-    """How far a suite is on a data set.
+    """Progress of a suite on a data set.
 
     Attributes:
         passes: how many are made, and how many there will be.
@@ -85,8 +85,8 @@ def progress_of(
 ) -> SuiteProgress:
     """How far a suite is.
 
-    A timed pass takes as long as those of its entry did in the mean. Where there are none, it takes
-    as long as all timed passes did in the mean, and an untimed one likewise.
+    A timed pass takes as long as those of its entry did in the mean. If there are none, the mean
+    of all timed passes is used, and the mean of all untimed ones for an untimed pass.
 
     Args:
         cells: of the plan; together they hold all of its passes.

@@ -21,8 +21,8 @@ WITH_NAMES: Final = frozenset({"advice", "cause", "image", "input_name", "messag
 def public_records(records: Iterable[RunRecord]) -> list[RunRecord]:
     """Records; those on hidden test sets without names and scores of images.
 
-    Means over all images stay. Numbers stand for the names, in the order of the names. What an
-    entry printed or said as it failed is left out, since it had seen the images.
+    Means over all images stay. Numbers stand for the names, in the order of the names. Output and
+    error messages of an entry are left out, because it had seen the images.
 
     Args:
         records: any; all those on a hidden set, since some tell names that others hold.

@@ -162,7 +162,7 @@ def _finish(
     target: Path | None,
     crops: CropFolder | None,
 ) -> tuple[T, str]:
-    """What is left to do with an SR image."""
+    """The work left to do for an SR image."""
     upscaled = (score(sr, hr, image), pixel_digest(sr))
     try:
         if target is not None:

@@ -1,4 +1,4 @@
-"""Entries of which nothing can be measured: their records say why, and the others go on."""
+"""Entries that cannot be measured: their records say why, and the suite continues."""
 
 from __future__ import annotations
 

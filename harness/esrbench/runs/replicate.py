@@ -132,8 +132,8 @@ def compare_untimed(
 ) -> TimedPass:
     """The timed pass with scores of its windows as a fresh process upscales them, untimed.
 
-    Scores of variants leave out what the image does not show and what lies near an edge, so a
-    network could skip both in timed rounds. Here whole windows are compared, and the process
+    Scores of variants leave out the part that the image does not show and the part near an edge.
+    So a network could skip both in timed rounds. Here whole windows are compared, and the process
     cannot know which of them were timed. No times are compared.
 
     Args:

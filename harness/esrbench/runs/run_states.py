@@ -1,4 +1,4 @@
-"""What became of entries and runs by an organiser's decisions; no record is ever altered."""
+"""The states of entries and runs after an organiser's decisions; no record is ever altered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """What became of an entry or a run.
+    """The state of an entry or a run.
 
     Attributes:
         name: under which the entry is shown.

@@ -1,6 +1,6 @@
-"""What a reviewer should look at in a submission's code, found by reading it, never running it.
+"""Finds code of a submission that a reviewer should look at; it reads the code, never runs it.
 
-Neither the sandbox nor the clock depends on this: whoever wants to hide something can. It points at
+The sandbox and the clock do not depend on this, because code can be hidden from it. It points at
 code whose honest uses are rare in a network, says why each matters, and only ever warns.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_SOURCE_BYTES: Final = 2**20
 MAX_SOURCES_BYTES: Final = 8 * 2**20
-"""Of all Python of a submission that is looked through, which takes seconds."""
+"""Most bytes of Python that are read of a submission; this takes seconds."""
 MAX_REMARKS: Final = 50
 COMPILED_SUFFIXES: Final = frozenset({".so", ".pyd", ".dll", ".dylib", ".cu", ".cpp", ".cc", ".c"})
 
@@ -75,12 +75,12 @@ def scan_folder(
 ) -> tuple[CodeRemark, ...]:
     """Remarks on a submission's files, each name once a file, at most ``MAX_REMARKS``.
 
-    What runs only as a script is not looked at: blocks under ``if __name__ == "__main__"``, and
+    Code that runs only as a script is ignored: blocks under ``if __name__ == "__main__"``, and
     modules that the targets do not import.
 
     Args:
         folder: of the submission.
-        files: in that folder; those that are neither Python nor compiled are not looked at.
+        files: in that folder; files that are neither Python nor compiled are ignored.
         targets: ``module:attr`` of what the harness imports; without any, and where they import
             by names that reading does not tell, all modules are looked at.
     """

@@ -1,4 +1,4 @@
-"""Which LR sizes a network takes, found by trying."""
+"""Finds by trial which LR sizes a network takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     Takes = Callable[[int, int], bool]
 
 MULTIPLES = (*range(1, 9), *(10, 12, 14, 16, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 128))
-"""Of which sides may have to be multiples, the smallest first."""
+"""Numbers of which sides may have to be multiples, the smallest first."""
 BASES = (64, 192)
 """LR sides above which multiples are tried; the second is for networks that need large images."""
 

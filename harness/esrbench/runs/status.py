@@ -1,7 +1,7 @@
-"""How far a suite under way is, who makes it, and what failed: all read from its folder.
+"""Progress of a running suite, the machines at work, and failures, read from its folder.
 
-Whoever sees the folder of results can look, on whatever machine. Passes tell what is done, reports
-of cells tell who makes them. A try at a cell is under way as long as its lock is held.
+This works on any machine that sees the folder of results. Passes show what is done, and reports of
+cells show which machine makes them. A try at a cell is under way as long as its lock is held.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from esrbench.runs.store import Store
 
 DIED: Final = "it ended without a word"
-"""What is said of a try at a cell that nobody works on, and that told no reason."""
+"""Reason for a try at a cell that stopped without saying why."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceProgress:
-    """What a device of a machine has done for a suite on a data set.
+    """The work of one device of a machine for a suite on a data set.
 
     Attributes:
         name: of the machine; empty where no report tells who made a pass.
@@ -72,7 +72,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class SuiteStatus:
-    """How far a suite is on a data set.
+    """Progress of a suite on a data set.
 
     Attributes:
         suite: name of its folder.
@@ -93,7 +93,7 @@ class SuiteStatus:
 
 @dataclass(frozen=True, slots=True)
 class MadePass:
-    """What is kept of a pass that was read: its samples are not.
+    """The parts kept of a pass that was read, without its samples.
 
     Attributes:
         entry: name.

@@ -46,8 +46,8 @@ class Drift:
 
     Attributes:
         alone: indices of inputs that show it alone; empty where only all together do.
-        change: median of the second half of the rounds over that of the first, less 1, of the
-            worst of these inputs or else the median over all.
+        change: median of the second half of the rounds over that of the first, minus 1. It is that
+            of the worst of these inputs; if there are none, the median over all.
         worst: index of the input that changed most in that direction.
     """
 

@@ -1,6 +1,6 @@
-"""Where records live: one file a run or race, old or new but never torn, checked when read.
+"""Stores records: one file for each run or race, never half written, checked when read.
 
-Beside them lie the passes of suites under way.
+The passes of running suites are stored in the same folder.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ DEFAULT_RESULTS = Path("results")
 SUFFIX: Final = ".json"
 _CROPS_NAME: Final = 20
 ASIDE: Final = ".corrupt-"
-"""What the name of a file begins with that was set aside."""
+"""Prefix of the name of a file that was set aside as corrupt."""
 ATTEMPT: Final = ".attempt-"
-"""What parts the name of a pass from the number of an attempt at it that does not count."""
+"""Separates the name of a pass from the number of an attempt that does not count."""
 LOCK: Final = ".lock"
 STALE_NS: Final = 3600 * 10**9
 """Age of incomplete files that no writer needs any more: one is complete within seconds."""
@@ -81,11 +81,12 @@ def record_id(created: datetime, *parts: str) -> str:
 class Store:
     """Run records under ``<folder>/runs/``, records of races under ``<folder>/races/``.
 
-    What an organiser decided about runs lies under ``<folder>/decisions/``, a file an event.
-    What ``esrbench doctor`` found of machines lies under ``<folder>/doctor/``.
+    An organiser's decisions about runs are in ``<folder>/decisions/``, one file for each. The
+    findings of ``esrbench doctor`` are in ``<folder>/doctor/``.
 
-    Under ``<folder>/passes/<suite>/`` lies what a suite under way has measured so far, under
-    ``<folder>/crops/`` parts of SR images, a folder a run, and of HR and LR, a folder a data set.
+    ``<folder>/passes/<suite>/`` has what a running suite has measured so far. ``<folder>/crops/``
+    has parts of images: a folder for the SR of each run, and a folder for the HR and LR of each
+    data set.
 
     Several processes on several machines may read and write at the same time, without a lock.
     A record is replaced as a whole; a pass is written once, and of two writers the first wins.
@@ -108,7 +109,7 @@ class Store:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Where results lie, which no worker may see."""
+        """Folders with results, which no worker may see."""
         return (
             self.runs,
             self.races,
@@ -196,9 +197,9 @@ class Store:
         A corrupt one is set aside, where this process may do so.
 
         Args:
-            samples: with raw times, scores of images and counts of blocks. What ranks and lists
-                runs needs none: without them the index is read in place of all files, and renewed
-                where a file was changed.
+            samples: with raw times, scores of images and counts of blocks. Ranking and listing
+                runs needs none. Without samples, the index is read instead of all files, and
+                updated if a file has changed.
         """
         if samples:
             return self._load_all(self.runs, lambda path: self._load(path, RunRecord))
@@ -264,7 +265,7 @@ class Store:
     def put_pass(self, suite: str, name: str, document: BaseModel) -> bool:
         """Write a document of a suite under way, unless there is one of its name.
 
-        What comes too late is kept as an attempt.
+        A pass that comes too late is kept as an attempt.
 
         Args:
             suite: name of the suite.
@@ -399,7 +400,7 @@ class Store:
         replace_file(target, content, files=self._files)
 
     def _failure(self, path: Path, error: OSError) -> RecordError:
-        """What to raise where a file or folder cannot be written."""
+        """The error to raise if a file or folder cannot be written."""
         if isinstance(error, FlushError):
             self._unflushed = f"{error.filename}: could not be flushed to the disk: "
             self._unflushed += error.strerror or "unknown error"
@@ -409,10 +410,10 @@ class Store:
         return RecordError(message, advice=advice)
 
     def _distrust(self) -> RecordError:
-        """What to raise after a failed flush, now and whenever this store would write again.
+        """The error to raise after a failed flush, now and at every later write of this store.
 
-        To flush again proves nothing: the system may have dropped what it could not write, and
-        then has nothing left that could fail.
+        A second flush proves nothing. The system may have dropped the data that it could not
+        write, and then nothing is left that could fail.
         """
         message = f"{self._unflushed}; nothing more is written"
         return RecordError(message, advice="Check the disk, then run again with --resume.")

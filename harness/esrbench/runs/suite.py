@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 UNFINISHED = frozenset({"interrupted", "infra-error", "busy-machine"})
 """Statuses of runs that are to be made again."""
 LACKING = frozenset({"interrupted", "infra-error"})
-"""Statuses of runs that lack sound passes: an engine's suite goes on with those that there are."""
+"""Statuses of runs that lack valid passes; an engine's suite continues with the passes it has."""
 
 
 def run_suite(
@@ -52,9 +52,9 @@ def run_suite(
 ) -> Iterator[RunRecord]:
     """Measure and store one record after the other.
 
-    On each data set all entries are scored and counted, and then timed once a round, each in a
-    fresh process, in a random order that every round draws again. A record is made as soon as
-    its entry, and the baseline if there is one, have all their rounds.
+    On each data set, all entries are first scored and counted. Then each round times all of them,
+    each in a fresh process, in a new random order. A record is made as soon as its entry, and the
+    baseline if there is one, have all their rounds.
 
     Every pass is kept in the store as soon as it is made, so any interrupted suite can be resumed.
     Resuming takes up the newest suite of the same plan that did not end, with its seeds and order.
@@ -68,7 +68,7 @@ def run_suite(
         store: where each record goes as soon as it is made. Other suites may write there too; those
             of the same plan that resume share one another's passes.
         resume: measure only what is not there yet. With an ``sr_folder``, only a suite that did
-            not end can be resumed, since records hold no SR images.
+            not end can be resumed, because records have no SR images.
         engine: makes the passes elsewhere, on machines that see this store and all files of the
             plan under the same paths; None for this process.
         on_step: told entry and step as each step begins in this process.

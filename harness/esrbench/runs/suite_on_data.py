@@ -50,7 +50,7 @@ STATES: Final[Mapping[str, State]] = {
     "running": "running",
     "ended": "failed",  # or done, which the passes tell
 }
-"""What progress says of the states of an engine."""
+"""Words of the progress line for the states of an engine."""
 
 
 def planned_on_data(
@@ -388,7 +388,7 @@ class SuiteOnData:
                 made.timed[planned.index] = attempt
 
     def _progress(self, planned: PlannedPass) -> SuiteProgress:
-        """How far the suite is with a pass of the plan."""
+        """Progress of the suite at a pass of the plan."""
         took: dict[Key, Took] = {}
         for name, made in self.made.items():
             if made.untimed is not None:

@@ -63,7 +63,7 @@ CONTEXT = 8
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How every worker of a run is timed.
+    """Settings by which every worker of a run is timed.
 
     Attributes:
         protocol: settings.
@@ -319,8 +319,9 @@ class InputTimer:
     def _repeat(self, name: str, inputs: Iterator[Pixels]) -> tuple[tuple[float, float], ...]:
         """Time pairs of neighbouring rounds, one with a new input and one that repeats an input.
 
-        The repeated input is always that of the round before. Which round of a pair repeats it is
-        random. So with any load, the repeated round is as likely to be the faster one as the other.
+        The repeated input is always that of the round before. A random draw decides which round of
+        a pair repeats it. So with any load, the repeated round is as likely to be the faster one
+        as the other.
         All inputs are made beforehand: no kind of round follows a pause.
 
         Returns:

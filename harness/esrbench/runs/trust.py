@@ -1,4 +1,4 @@
-"""What the evaluator makes of a worker's claims: externally measured time, and signs of cheating.
+"""Judges a worker's claims: externally measured time, and signs of cheating.
 
 A record's fields call externally measured time "trusted".
 """
@@ -37,9 +37,9 @@ MOST_CHANCE_OF_PAIRS = 0.004
 DEVIATIONS = 3
 """Standard deviations of the null network's times within which nothing is measured or disputed."""
 SURROUNDINGS_SHARE = 0.6
-"""Share of the null network's time by which a claim on a GPU may differ. There the time around a
-forward varies between processes, by up to 0.55 of itself in runs on an H200 (``docs/gpu.md``), and
-the null network's two processes may agree by chance. The larger account is published anyway."""
+"""Share of the null network's time by which a claim on a GPU may differ. There the overhead of a
+forward varies between processes, by up to 55 % in runs on an H200 (``docs/gpu.md``), and the null
+network's two processes may agree by chance. The larger account is published anyway."""
 NORMAL_DEVIATIONS = 1.4826
 """Standard deviation of normal samples over their median absolute deviation."""
 LEAST_MEMORISING_DB = 0.02
@@ -162,7 +162,7 @@ def _seconds(timed: Timed, design: TrustDesign) -> dict[str, Any]:
         "trusted_seconds": trusted,
         "tolerance_seconds": max(design.claim_tolerance * abs(trusted), excused),
         "noise_seconds": noise,
-        # What claims leave out of their own rounds.
+        # Time of the rounds that the claims do not include.
         "withheld_seconds": _mean(withheld),
     }
 

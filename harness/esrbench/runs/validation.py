@@ -41,7 +41,7 @@ REPEAT_SIDE = 48
 LOADS = "builds and loads strictly"
 UPSCALES = "upscales"
 MAX_SR_PIXELS = 2**24
-"""Of an image that is made to try a network: 50 MB, some of which lie in memory at once."""
+"""Most pixels of an image that is made to try a network: 50 MB; a few are in memory at once."""
 PRINTED_PARAMS_TOLERANCE = 1000
 
 

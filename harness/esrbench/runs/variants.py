@@ -31,7 +31,7 @@ class Variant:
     """A window and how it is flipped.
 
     Attributes:
-        offset: LR rows and columns by which the window lies below and right of the image.
+        offset: LR rows and columns by which the window is shifted down and right.
         flip_rows: top becomes bottom.
         flip_columns: left becomes right.
     """

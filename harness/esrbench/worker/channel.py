@@ -128,7 +128,7 @@ class Channel:
 
 
 def read_json(content: bytes, what: str, *, trusted: bool = False) -> Any:
-    """What the other side wrote as JSON.
+    """The JSON message that the other side wrote.
 
     Args:
         content: the document.

@@ -47,7 +47,7 @@ WITHOUT_EFFECT = {
 """Functions of ``torch.cuda`` that have nothing to do on a CPU, and what they return there."""
 
 LACKS = {"cpu": re.compile(r"(?i)cuda|nvidia"), "cuda": re.compile(r"invalid device ordinal")}
-"""What the error of a forward says that asked for a GPU which is not there, by kind of device."""
+"""Error text if a forward asked for a GPU that is missing, by kind of device."""
 CUDA_MODULES = re.compile(
     r"(?i).*(cuda|cupy|triton).*|apex|causal_conv1d|flash_attn|mamba_ssm|natten|xformers"
 )
@@ -140,7 +140,7 @@ class CudaRequests:
             self.forwards[kind.__name__] = None
 
     def _beside_functions(self) -> Iterator[tuple[Any, str, Callable[..., Any]]]:
-        """What modes do not see: holder, name, and the function that takes its place."""
+        """Functions that modes do not see: holder, name, and the replacement."""
         restore = torch.serialization.default_restore_location
 
         def restore_location(storage: Any, location: Any) -> Any:
@@ -190,7 +190,7 @@ class _Mode(TorchFunctionMode):
 
 
 def needs_cuda(error: BaseException) -> str | None:
-    """What of an entry's code cannot do without CUDA, by name, or None where it is not that.
+    """The name of what an entry's code needs CUDA for; None if CUDA is not the cause.
 
     Args:
         error: raised by that code.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SIDE: Final = 48
 """Least height of the example in LR pixels."""
 WIDER: Final = 16
-"""By which its width differs, so that neither passes for the other."""
+"""Difference between width and height, so that the two cannot be confused."""
 
 
 def export_graph(

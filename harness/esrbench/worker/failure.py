@@ -1,4 +1,4 @@
-"""What a worker could not do, in words that are safe to print."""
+"""Failures of a worker, in words that are safe to print."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 KILLED: Final = "the worker was killed by"
-"""How the message begins of a worker that a signal ended."""
+"""First words of the message about a worker that a signal ended."""
 
 
 class WorkerError(MeasurementError):
@@ -44,7 +44,7 @@ class WorkerError(MeasurementError):
 
 
 def exit_reason(code: int, command: str) -> str:
-    """How a worker ended that should have answered.
+    """How a worker ended instead of answering.
 
     Args:
         code: its exit code, or the negative number of a signal.

@@ -88,7 +88,7 @@ class Launcher:
             interpreter=interpreter or own_interpreter(),
         )
         backend = None if protocol is None else get_backend(protocol.forward.backend)
-        # Where it runs files, these were compiled before.
+        # If it runs files, these were compiled before.
         compiles = backend is not None and backend.processes and not backend.files
         process = WorkerProcess(
             self.sandbox,

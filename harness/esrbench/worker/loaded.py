@@ -189,7 +189,7 @@ def load_converted(request: Request, content: bytes) -> LoadedNetwork:
 def _without_descriptors(target: str) -> None:
     """Let a network that comes with esrbench be imported without its package's descriptors.
 
-    Those need more than an entry's environment has.
+    They need more than an entry's environment has.
 
     Args:
         target: of its factory.
@@ -272,7 +272,7 @@ class Worker:
             try:
                 sr = self.conversion.to_pixels(output, lr, enlarged)
             except Exception:
-                # What cannot become pixels is no SR image, and validation says why.
+                # An output that cannot become pixels is no SR image, and validation says why.
                 self.conversion.validate(output, request.lr_size)
                 raise
             height, width = request.lr_size
@@ -290,7 +290,7 @@ class Worker:
         return pixels.to("cpu", copy=True)
 
     def read_memory(self) -> dict[str, Any]:
-        """What the images took that were upscaled."""
+        """Memory of the images that were upscaled."""
         return self.device.end_memory_pass(self.images)
 
     def _input(self, lr: Image, enlarged: Image | None) -> torch.Tensor:

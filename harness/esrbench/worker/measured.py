@@ -62,7 +62,7 @@ class MeasuredNetwork:
         return copied(self.network, form, attributes=attributes)
 
     def differs(self) -> str | None:
-        """What the network, or its copy, does otherwise than when it was scored, in words."""
+        """How the network, or its copy, differs from when it was scored, in words."""
         share = tolerance(self.protocol.forward, self.protocol.device)
         if self.scored is not None:
             lr, output = self.scored

@@ -1,4 +1,4 @@
-"""What evaluator and worker say to each other. Pixels, uint8 (H, W, 3) RGB, travel beside it."""
+"""Messages between evaluator and worker. Pixels, uint8 (H, W, 3) RGB, travel beside it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Texts = Annotated[dict[Text, Text], Field(max_length=50)]
 
 
 class _Loading(Frozen):
-    """Which network is built, and how it is measured.
+    """The network to build, and how to measure it.
 
     Attributes:
         code: folders of the entry's code, unless it is installed.

@@ -1,4 +1,4 @@
-"""What a worker answers in the harness's own environment alone: counts, graphs, weights files."""
+"""Requests that only workers in the harness's own environment answer: counts, graphs, weights."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def count(measured: MeasuredNetwork) -> Complexity:
 
 
 def request_notices(requests: CudaRequests) -> Iterator[Notice]:
-    """What became of an entry's requests for CUDA, and of forwards while it was built."""
+    """Report an entry's requests for CUDA, and forwards that ran while it was built."""
     device = "GPU" if requests.device.type == "cuda" else "CPU"
     if requests.made:
         asked = _listed(requests.made)
@@ -234,5 +234,5 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def advice_on(module: str, request: SimpleNamespace) -> str:
-    """What to do where a module is missing that an entry's code imports."""
+    """Advice if a module is missing that an entry's code imports."""
     return module_advice(ModelDescriptor.model_validate(request.message["descriptor"]), module)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class Pairing:
     """The candidate, the baseline and two copies of the baseline.
 
-    What is loaded first may be slower, so the copies are loaded in the order of the two networks:
-    a process that exchanges these exchanges the copies as well.
+    The network that is loaded first may be slower. So the copies are loaded in the order of the
+    two networks: a process that exchanges the networks also exchanges the copies.
 
     Args:
         worker: which loaded one of the networks at its start.

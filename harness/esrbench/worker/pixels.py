@@ -33,7 +33,7 @@ ADD_SEALS = 1033
 SEAL_SEAL, SEAL_SHRINK, SEAL_GROW = 1, 2, 4
 
 POISON = 0xA5
-"""What SR holds before a forward, so that an earlier image cannot pass for this one."""
+"""Value of SR pixels before a forward, so that an earlier image cannot be taken for this one."""
 
 
 class OversizeError(ValueError):

@@ -64,7 +64,7 @@ PAYLOADS: dict[type, int] = {
 """Answers that bring bytes along, and how many at most; any other that does is no answer."""
 DEFAULT_TIMEOUT_SECONDS = 900.0
 DEFAULT_ENTRY_SECONDS = 24 * 3600.0
-"""That all workers of an entry may take together, however lively they are."""
+"""Most seconds of all workers of an entry together, even if all of them answer."""
 MOST_TIMEOUTS = 20
 """A request that shows signs of life may take so many deadlines of silence, and no more."""
 STOP_SECONDS = 5.0

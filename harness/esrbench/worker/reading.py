@@ -45,7 +45,7 @@ def convert_confined(
         timeout_seconds: that it may take.
 
     Returns:
-        What was taken and left out, and the content of a safetensors file.
+        The names that were taken and left out, and the content of a safetensors file.
 
     Raises:
         WeightsError: the file is unsafe, damaged, or not laid out as declared.

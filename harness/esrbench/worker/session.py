@@ -1,4 +1,4 @@
-"""What can be asked of a worker: load a network, count it, upscale by it, time it."""
+"""A session with a worker: load a network, count it, upscale by it, time it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
 AccountT = TypeVar("AccountT")
 
 MOST_SETTLING_SECONDS = 10.0
-"""That a worker may take, beside as long as its forwards, to check what these left behind."""
+"""Seconds for checks after forwards, added to the time of the forwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +362,7 @@ class WorkerSession:
     def export(
         self, policy: ForwardPolicy, calibration: Sequence[Pixels] = ()
     ) -> tuple[Exported, dict[str, bytes]]:
-        """What the graph of the loaded network holds, and its files by name.
+        """Contents of the graph of the loaded network, and its files by name.
 
         Args:
             policy: names backend and precision.
@@ -421,7 +421,7 @@ class WorkerSession:
         return reply, answered
 
     def _account(self, request: Request, form: TypeAdapter[AccountT], otherwise: str) -> AccountT:
-        """What an answer's payload tells, as JSON of a form."""
+        """The content of an answer's payload, as JSON of a given form."""
         _, content = self._ask(request, Account)
         try:
             account = form.validate_python(read_json(content, "an account"))
@@ -457,7 +457,7 @@ def monitor_of(session: WorkerSession, ready: Ready) -> Monitor:
 
 
 def _code_folders(descriptor: ModelDescriptor) -> tuple[str, ...]:
-    """Where an entry's code lies, unless it is installed."""
+    """Folder of an entry's code, unless it is installed."""
     with suppress(EsrbenchError):
         paths = view_paths(descriptor)[0]
         return tuple(str(path if path.is_dir() else path.parent) for path in paths)
@@ -490,7 +490,7 @@ def impossible(ready: Ready, protocol: Protocol) -> str | None:
 
 
 def impossible_counts(complexity: Complexity, protocol: Protocol) -> str | None:
-    """What of a worker's counts cannot be true, or None.
+    """The impossible part of a worker's counts, or None.
 
     Args:
         complexity: its account.

@@ -1,4 +1,4 @@
-"""Where in an entry's code an exception came from, told without the paths of this machine."""
+"""Where in an entry's code an exception came from, without the paths of this machine."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The process that runs one network: it sees LR pixels, one image at a time, and nothing else.
 
 Started in its sandbox by ``esrbench.sandbox.start``; speaks ``esrbench.worker.messages`` until
-told to stop or its pipe closes. Whatever it says of its own time is a claim: the network shares
-this process and could forge it.
+told to stop or its pipe closes. The times that it reports are claims: the network shares this
+process and could forge them.
 
 It runs in every interpreter that an entry may ask for (Python 3.8, torch 1.13 and numpy, nothing
 else). So requests and answers are plain JSON here, and the evaluator checks every answer. Requests
@@ -61,7 +61,7 @@ def requested(message: Message) -> SimpleNamespace:
 
 
 def classify(error: BaseException, default: FailureKind) -> FailureKind:
-    """Which kind of failure an exception is."""
+    """The kind of failure that an exception represents."""
     if isinstance(error, InvalidOutputError):
         return "invalid-output"
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
@@ -110,7 +110,7 @@ def failure(
 
 
 def _advice_on(module: str, load: SimpleNamespace) -> str:
-    """What to do where a module is missing that an entry's code imports."""
+    """Advice if a module is missing that an entry's code imports."""
     if load.converted:
         return f"Install what provides {module.partition('.')[0]} in the environment it runs in."
     from esrbench.worker.own import advice_on
@@ -119,7 +119,7 @@ def _advice_on(module: str, load: SimpleNamespace) -> str:
 
 
 def loader(request: SimpleNamespace, content: bytes) -> Loader:
-    """What builds a network and loads its weights.
+    """The object that builds a network and loads its weights.
 
     Args:
         request: ``Load`` or ``LoadSecond``.
@@ -133,7 +133,7 @@ def loader(request: SimpleNamespace, content: bytes) -> Loader:
 
 
 class Conversation:
-    """What was loaded, and the answers to requests.
+    """Holds the loaded network and answers requests.
 
     Args:
         channel: takes answers.
