@@ -392,3 +392,22 @@ def test_an_entry_s_time_is_limited_however_lively_it_is(clock):
     assert caught.value.advice is not None
     assert "--entry-timeout" in caught.value.advice
     assert len(answered) == 3  # of 8 s each
+
+
+def test_the_time_of_a_worker_that_was_started_ahead_begins_in_its_turn(clock):
+    def script(peer):
+        peer.hear()
+        clock.now += 30  # of another entry's pass
+        peer.say(SETTLED)
+        for number in range(1, 4):
+            peer.hear()
+            clock.now += 8
+            peer.deliver()
+            peer.say(done(number), SETTLED)
+
+    session = asked(script, timeout=60)
+    session.process.limit_seconds = 40.0
+    with session:
+        begin(session).greet()
+        for _ in range(3):
+            session.forward(LR)

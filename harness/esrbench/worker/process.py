@@ -113,7 +113,7 @@ class WorkerProcess:
             MeasurementError: the system refuses one, for example because disk or memory is full.
             UsageError: as of ``Sandbox.start``.
         """
-        self._latest = time.monotonic() + self.limit_seconds
+        self.begin_life()
         worker_read, our_write = os.pipe()
         our_read, worker_write = os.pipe()
         log_read, log_write = os.pipe()
@@ -149,6 +149,10 @@ class WorkerProcess:
             self._kill()
             raise
         return self
+
+    def begin_life(self) -> None:
+        """From now on it may live as long as its limit says."""
+        self._latest = time.monotonic() + self.limit_seconds
 
     def __exit__(
         self,

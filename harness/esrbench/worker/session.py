@@ -145,8 +145,12 @@ class WorkerSession:
         return self.process.cpu_seconds()
 
     def greet(self) -> None:
-        """Wait until the worker has imported what it needs; it then rests until it is asked."""
+        """Wait until the worker has imported what it needs; it then rests until it is asked.
+
+        The time that it may live begins then: another entry's pass kept it waiting.
+        """
         self._ask(Greet(), Settled)
+        self.process.begin_life()
 
     def load(
         self,
