@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from esrbench.runs.passes import CellReport, PassFolder
-from esrbench.runs.status import DIED, Machine, Onlooker
+from esrbench.runs.status import DIED, DeviceProgress, Onlooker
 from esrbench.runs.suite import run_suite
 from esrbench.worker.failure import WorkerError
 
@@ -50,7 +50,7 @@ def test_an_onlooker_sees_what_the_run_tells(trio, store):
     newest = machine.newest
     assert abs((datetime.now(UTC) - newest).total_seconds()) < 3600
     here = platform.node()
-    assert machine == Machine(here, "cpu", 2, ("timed-0000",), passes=5, newest=newest)
+    assert machine == DeviceProgress(here, "cpu", 2, ("timed-0000",), passes=5, newest=newest)
     assert Onlooker(store).look() == onlooker.look() == []
 
 

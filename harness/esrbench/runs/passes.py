@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -417,9 +418,9 @@ class PassFolder:
             name.startswith(f"{fingerprint}.") and ATTEMPT not in name for name in self.names()
         )
 
-    def attempts(self, fingerprint: str) -> int:
-        """Number of passes of a run that were made and do not count."""
-        return sum(name.startswith(f"{fingerprint}.") and ATTEMPT in name for name in self.names())
+    def attempts(self) -> Counter[str]:
+        """Numbers of passes that were made and do not count, by fingerprint of their run."""
+        return Counter(name.partition(".")[0] for name in self.names() if ATTEMPT in name)
 
     def require(self) -> None:
         """Raise ``SuiteGoneError`` where another process has ended this suite."""

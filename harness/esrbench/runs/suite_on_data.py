@@ -252,7 +252,7 @@ class SuiteOnData:
                 if planned.index is None:
                     make = partial(self.maker.untimed, planned)
                     made.untimed = self._made_sound(planned, make, start_next)
-                    self.on_scored(self._record(made, made.untimed))
+                    self.on_scored(self._record(made, made.untimed, self.folder.attempts()))
                 elif made.untimed is None:
                     continue  # what it needs is not there
                 else:
@@ -416,9 +416,10 @@ class SuiteOnData:
             yield from self._unfinished()
 
     def _unfinished(self) -> Iterator[RunRecord]:
+        attempts = self.folder.attempts()
         for name, made in self.made.items():
             if name not in self.recorded and made.untimed is not None:
-                yield self._record(made, made.untimed)
+                yield self._record(made, made.untimed, attempts)
 
     def _complete(self, name: str) -> bool:
         made, design = self.made[name], self.plan[0].protocol.latency
@@ -430,18 +431,23 @@ class SuiteOnData:
         baseline = self.plan[0].rounds.baseline
         if baseline is not None and not self._complete(baseline):
             return
-        for name, made in self.made.items():
-            if name not in self.recorded and made.untimed is not None and self._complete(name):
-                yield self._record(made, made.untimed)
-                # Only now has it been stored.
-                self.recorded.add(name)
+        ready = [name for name in self.made if name not in self.recorded and self._complete(name)]
+        attempts = self.folder.attempts() if ready else {}
+        for name in ready:
+            made = self.made[name]
+            assert made.untimed is not None  # noqa: S101 - else it would not be complete
+            yield self._record(made, made.untimed, attempts)
+            # Only now has it been stored.
+            self.recorded.add(name)
 
-    def _record(self, made: _Made, untimed: Pass[UntimedPass]) -> RunRecord:
+    def _record(
+        self, made: _Made, untimed: Pass[UntimedPass], attempts: Mapping[str, int]
+    ) -> RunRecord:
         baseline = self.plan[0].rounds.baseline
         beside = [] if baseline is None else self.made[baseline].rounds
         try:
-            attempts = self.folder.attempts(untimed.fingerprint)
-            return assemble(untimed, made.rounds, beside, attempts=attempts)
+            others = attempts.get(untimed.fingerprint, 0)
+            return assemble(untimed, made.rounds, beside, attempts=others)
         except (ValueError, ArithmeticError, LookupError, TypeError) as error:
             # A stranger's worker may answer what no network can: that is its failure alone.
             said = MeasurementError(f"protocol: its worker's answers make no record: {error}")
