@@ -79,6 +79,9 @@ def test_a_row_is_said_in_words_before_the_table_is_there():
     row = figures("onnxruntime", deployment(NEARLY, GRAPH), precision="int8, fp32 ends")
     assert describe(row).startswith("rfdn by onnxruntime, int8, fp32 ends: SR one level, PSNR")
     assert "Time / torch 0.500 [0.490, 0.520]" in describe(row)
+    busy = Absent(kind="failed", reason="the machine is too noisy")
+    untimed = describe(figures("onnxruntime", deployment(NEARLY, GRAPH), busy))
+    assert untimed.endswith("; no ratio: the machine is too noisy")
     assert describe(figures("openvino", LACKING, LACKING)) == (
         "rfdn by openvino: openvino needs openvino"
     )

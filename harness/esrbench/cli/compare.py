@@ -25,6 +25,7 @@ from esrbench.cli.tables import (
     print_table,
 )
 from esrbench.errors import UsageError
+from esrbench.plaintext import plural
 from esrbench.runs.store import Store, default_results
 
 if TYPE_CHECKING:
@@ -166,8 +167,10 @@ def _by_backends(
     from esrbench.reports.backends import backends_table, describe
 
     figures: list[BackendFigures] = []
+    rows = len(entries) * len(protocols)
+    messages().print(f"measuring {plural(rows, 'row')}: each takes some minutes")
     with progress_bar(quiet=True, eta=False) as progress:
-        task = progress.add_task("starting", total=len(entries) * len(protocols))
+        task = progress.add_task("starting", total=rows)
         for entry in entries:
             name = entry.descriptor.name
 

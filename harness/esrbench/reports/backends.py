@@ -31,9 +31,9 @@ def describe(figures: BackendFigures) -> str:
     if isinstance(figures.deployment, Absent):
         return f"{name}: {figures.deployment.reason}"
     _, *cells = _row(figures)
-    return f"{name}: " + ", ".join(
-        f"{heading} {cell}" for heading, cell in zip(FIGURES, cells, strict=True)
-    )
+    listed = (f"{heading} {cell}" for heading, cell in zip(FIGURES, cells, strict=True))
+    lacks = f"; no ratio: {figures.ratio.reason}" if isinstance(figures.ratio, Absent) else ""
+    return f"{name}: {', '.join(listed)}{lacks}"
 
 
 def backends_table(
