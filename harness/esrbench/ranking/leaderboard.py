@@ -193,10 +193,11 @@ def rank_rows(
         own_baselines: by entry, as of ``Contestant.own_baseline``.
     """
     eligible = [row for row in rows if row.unranked_because is None]
+    stepped = [(metric, (steps or {}).get(metric)) for metric in metrics]
     contestants = [
         Contestant(
             row.entry,
-            {metric: _ranked_value(row, metric, (steps or {}).get(metric)) for metric in metrics},
+            {metric: _ranked_value(row, metric, step) for metric, step in stepped},
             (ties or {}).get(row.entry, {}),
             own_baselines.get(row.entry, {}),
         )
@@ -218,6 +219,11 @@ def rank_rows(
             baseline=noise.baseline,
         )
     front = pareto_front(contestants, metrics, held.spans) if metrics else frozenset[str]()
+    provisional = tuple(m for m in metrics if m in held.provisional_metrics)
+    in_tracks = [
+        (track, places[track.key], held.tracks.get(track.key, {}).get, held.provisional_tracks)
+        for track in tracks
+    ]
     ranked = [
         row.model_copy(
             update={
@@ -225,16 +231,16 @@ def rank_rows(
                 "rank_stability": {
                     metric: by_entry[row.entry] for metric, by_entry in held.metrics.items()
                 },
-                "provisional_ranks": tuple(m for m in metrics if m in held.provisional_metrics),
+                "provisional_ranks": provisional,
                 "places": {
                     track.key: place_of(
-                        places[track.key][row.entry].total,
+                        by_entry[row.entry].total,
                         track,
-                        rank=places[track.key][row.entry].rank,
-                        stability=held.tracks.get(track.key, {}).get(row.entry),
-                        provisional=track.key in held.provisional_tracks,
+                        rank=by_entry[row.entry].rank,
+                        stability=stability(row.entry),
+                        provisional=track.key in few,
                     )
-                    for track in tracks
+                    for track, by_entry, stability, few in in_tracks
                 },
                 "pareto": row.entry in front if metrics else None,
             }

@@ -242,7 +242,7 @@ def rank_stability(
             tracks_held[track.key] = {n: Stability(low=r, high=r) for n, r in printed.items()}
             continue
         corners = spread.corners(references.get(track.key, {}))
-        ends = [{each.name: spread.ends(each, track, at) for each in contestants} for at in corners]
+        ends = [spread.ends(contestants, track, at) for at in corners]
         noisy_ends[track.key] = ends if before is None else _chained(ends, before)
         tracks_held[track.key] = _possible(noisy_ends[track.key], printed)
     return RankStability(metrics=held, tracks=tracks_held, spans=spans)
@@ -264,12 +264,17 @@ def _possible(cases: Sequence[Ends], printed: Mapping[str, int]) -> dict[str, St
             best in all of them.
         printed: rank of each entry.
     """
-    best, worst = (np.empty((len(printed), len(cases)), dtype=np.int64) for _ in range(2))
-    for column, ends in enumerate(cases):
-        known = sorted({end for name in printed for end in ends[name]})
-        order = {end: index for index, end in enumerate(known)}
-        for row, name in enumerate(printed):
-            best[row, column], worst[row, column] = (order[end] for end in ends[name])
+    # Places of the ends in order, int64 (entries, best and worst, cases).
+    places = np.empty((len(printed), 2, len(cases)), dtype=np.int64)
+    for case, ends in enumerate(cases):
+        found = np.array([ends[name] for name in printed])
+        known = found.reshape(-1, found.shape[-1])
+        order = np.lexsort(known.T[::-1])
+        further = (known[order[1:]] != known[order[:-1]]).any(axis=1)
+        codes = np.empty(len(known), dtype=np.int64)
+        codes[order] = np.concatenate([[0], further.cumsum()])
+        places[:, :, case] = codes.reshape(-1, 2)
+    best, worst = places[:, 0], places[:, 1]
     ahead, behind = _points_below(worst, best), _points_below(-best, -worst)
     return {
         name: Stability(low=min(1 + before, rank), high=max(len(printed) - after, rank))
@@ -324,22 +329,23 @@ class _Spread:
         return [{**reference, **dict(zip(noisy, corner, strict=True))} for corner in product(*ends)]
 
     def ends(
-        self, entry: Contestant, track: Track, reference: Mapping[str, float]
-    ) -> tuple[End, End]:
-        """Order of an entry with its runtimes at the better and at the worse end of intervals."""
-        orders = []
-        name, metrics = entry.name, track.metrics
-        reference = entry.relative_to(reference)
-        values = dict(entry.values)
-        ranks = {metric: self.ranks[metric][name] for metric in metrics}
-        noisy = [metric for metric in metrics if metric in self.spans]
-        for end in (0, 1):
-            for metric in noisy:
-                values[metric] = self.spans[metric][name][end]
-                if name == self.baseline and metric in reference:
+        self, contestants: Sequence[Contestant], track: Track, reference: Mapping[str, float]
+    ) -> Ends:
+        """Orders of entries with their runtimes at the better and at the worse end of intervals."""
+        fixed = [(m, self.ranks[m]) for m in track.metrics if m not in self.spans]
+        noisy = [(m, self.spans[m], self.held[m]) for m in track.metrics if m in self.spans]
+        found: Ends = {}
+        for entry in contestants:
+            name = entry.name
+            theirs = entry.relative_to(reference)
+            values, ranks = dict(entry.values), {metric: known[name] for metric, known in fixed}
+            orders: list[End] = []
+            for end in (0, 1):
+                for metric, spans, held in noisy:
                     # The baseline in relation to itself is no noise.
-                    values[metric] = reference[metric]
-                held = self.held[metric][name]
-                ranks[metric] = held.high if end else held.low
-            orders.append(track.formula.total(values, ranks, reference).order)
-        return (orders[0],), (orders[1],)
+                    same = name == self.baseline and metric in theirs
+                    values[metric] = theirs[metric] if same else spans[name][end]
+                    ranks[metric] = held[name].high if end else held[name].low
+                orders.append((track.formula.total(values, ranks, theirs).order,))
+            found[name] = (orders[0], orders[1])
+        return found

@@ -96,7 +96,7 @@ def _tables(
         headings = list(map(_in_ascii, headings))
         sections = [[list(map(_in_ascii, row)) for row in rows] for rows in sections]
     columns = zip(headings, *(row for section in sections for row in section), strict=True)
-    widths = [max(width for cell in column for width, _ in cell) for column in columns]
+    widths = [max([width for cell in column for width, _ in cell]) for column in columns]
     prose = any(heading.prose for heading in table.headings)
     # Sentences are broken instead, and no column has to make way.
     width = options.max_width
@@ -201,18 +201,18 @@ class _Grid:
     def _row(self, cells: Sequence[Lines], *, bottom: bool = False) -> Iterator[Pieces]:
         """The lines of a row; cells with fewer lines stand at its top or bottom."""
         height = max(map(len, cells))
-        gap = " " * self.gap
         for number in range(height):
             pieces: Pieces = []
+            spaces = 1
             for cell, align, width in zip(cells, self.aligns, self.widths, strict=True):
                 at = number - (height - len(cell) if bottom else 0)
                 taken, held = cell[at] if 0 <= at < len(cell) else NOTHING
                 spare = width - taken
                 before = 0 if align == "left" else spare if align == "right" else spare // 2
-                pieces.append(((gap if pieces else " ") + " " * before, ""))
+                pieces.append((" " * (spaces + before), ""))
                 pieces += held
-                pieces.append((" " * (spare - before), ""))
-            pieces.append((" ", ""))
+                spaces = spare - before + self.gap
+            pieces.append((" " * (spaces - self.gap + 1), ""))
             yield pieces
 
 
@@ -251,7 +251,7 @@ def _set(pieces: Pieces) -> tuple[int, Pieces]:
     """Texts of a line with their width, of which some letters take two characters."""
     width = 0
     for text, _ in pieces:
-        if PLAIN.fullmatch(text):
+        if text.isascii() or PLAIN.fullmatch(text):
             width += len(text)
         else:
             from rich.cells import cell_len
