@@ -17,6 +17,8 @@ from esrbench.runs import suite as suite_of_runs
 from esrbench.runs.cells import CellState
 from esrbench.runs.forecast import forecast
 from esrbench.runs.suite import run_cell, run_suite
+from esrbench.sandbox import tiers
+from esrbench.sandbox.sandbox import Obstacle
 from esrbench.worker.failure import WorkerError
 
 NAMES = ("one", "three", "two")
@@ -342,6 +344,21 @@ def test_a_node_with_other_software_or_images_or_no_such_cell_says_so(
         run_cell(plan.with_name("none.json"), "untimed-0000")
     assert run_cell(plan, "untimed-0000") == 1
     assert run_cell(plan, "untimed-0000") == 0
+
+
+def test_cells_of_a_node_without_bubblewrap_go_elsewhere(trio, store, workers, monkeypatch):
+    here, notices = tiers.obstacle, []
+    missing = Obstacle("bubblewrap is not installed", "Install it.")
+    fails = {
+        2: lambda _: monkeypatch.setattr(tiers, "obstacle", lambda _: missing),
+        3: lambda _: monkeypatch.setattr(tiers, "obstacle", here),  # another node
+    }
+    records = list(run_suite(trio(), store, engine=Nodes(fails=fails), on_notice=notices.append))
+    assert [each.status for each in records] == ["ok"] * 3
+    (notice,) = notices
+    assert "untimed-0001 ended on n1 and lacks 1 pass (try 1 of 3): --isolation" in notice.message
+    assert notice.message.endswith("does not work here: bubblewrap is not installed")
+    assert len(workers.networks()) == 3 * 3
 
 
 def test_a_plan_says_the_same_on_every_machine(trio, store, workers, monkeypatch):  # noqa: ARG001

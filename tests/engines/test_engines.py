@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -319,6 +320,16 @@ def test_where_only_nodes_of_ray_are_left_that_failed_they_try_again(fake_ray, t
     engine.poll()
     assert fake.cancelled == [1]
     assert ("label_selector" in fake.begun[1][1], len(fake.begun)) == (False, 2)
+
+
+def test_a_task_of_ray_ends_a_cell_on_a_node_that_is_too_slow(fake_ray, monkeypatch):
+    fake, module = fake_ray
+    fake.get_runtime_context = lambda: SimpleNamespace(get_node_id=lambda: "n1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    says = "import os, time; assert 'OMP_NUM_THREADS' not in os.environ, 'threads'; time.sleep(60)"
+    begun, ended = module.make_cell([sys.executable, "-S", "-c", says], 0.6)
+    assert begun == ("n1", platform.node())
+    assert ended == ("n1", "not at its end after 0.01 minutes")
 
 
 def test_a_cell_goes_from_a_gpu_that_fails_to_another_one(tmp_path, monkeypatch):
