@@ -10,7 +10,8 @@ import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -36,6 +37,15 @@ NAMED_ENTRIES = 8
 """Entries that a warning of a kind names."""
 MOST_ADVICE = 2
 """Pieces of advice that such a warning gives, where entries have different ones."""
+CARRIED: Final = {
+    "--results": (
+        *("run", "status", "race", "runs", "score", "leaderboard", "report", "site", "compare"),
+        *("figure", "show", "doctor"),
+    ),
+    "--data": ("run", "check", "baseline"),
+}
+"""Options that a suggested command takes over, and the commands to which they mean the same."""
+_COMMAND = re.compile(r"`esrbench ([a-z-]+)[^`]*`")
 _LINE_COMMAND = re.compile(r"(?m)^(\s*)::")
 _RATIO = "\\1\N{RATIO}\N{RATIO}"
 """What stands for two colons where a CI runner would take them for a command."""
@@ -172,6 +182,30 @@ def command(verb: str, *words: str, **options: object) -> str:
     return shlex.join(["esrbench", verb, *words, *given])
 
 
+def pasted(text: str) -> str:
+    """Text whose commands take over ``--results`` and ``--data`` of the command that runs."""
+    verb, *words = sys.argv[1:] or [""]
+    given = [
+        (option, value)
+        for word, following in pairwise([*words, ""])
+        for option, equals, joined in [word.partition("=")]
+        if option in CARRIED and verb in CARRIED[option]
+        for value in [joined if equals else following]
+    ]
+
+    def completed(found: re.Match[str]) -> str:
+        whole, other = found[0], found[1]
+        more = [
+            word
+            for option, value in given
+            if other in CARRIED[option] and option not in whole
+            for word in (option, value)
+        ]
+        return f"{whole[:-1]} {shlex.join(more)}`" if more else whole
+
+    return _COMMAND.sub(completed, text)
+
+
 def open_registry() -> Registry:
     """The registry of networks; warns of distributions that could not be loaded."""
     from esrbench.entries.registry import default_registry
@@ -188,7 +222,7 @@ def print_notices(notices: Iterable[Notice], *, subject: str = "") -> None:
     of = f"{subject}: " if subject else ""
     for notice in notices:
         said = sentence(line(notice.message))
-        text = f"warning ({notice.code}): {of}{said} {line(notice.advice)}"
+        text = f"warning ({notice.code}): {of}{said} {pasted(line(notice.advice))}"
         text += _pointer(notice.code)
         messages().print(text, style="yellow", markup=False)
 
@@ -228,7 +262,9 @@ def print_by_kind(
             continue
         grouped = True
         names = [*list(entries)[:NAMED_ENTRIES], *(["..."] if len(entries) > NAMED_ENTRIES else [])]
-        advice = dict.fromkeys(line(n.advice) for notices in entries.values() for n in notices)
+        advice = dict.fromkeys(
+            pasted(line(n.advice)) for notices in entries.values() for n in notices
+        )
         text = f"warning ({code}): {len(entries)} entries ({', '.join(names)}). "
         text += " ".join([*advice][:MOST_ADVICE])
         text += _pointer(code)
@@ -237,7 +273,7 @@ def print_by_kind(
         more = plural(len(kinds) - most, "more kind")
         messages().print(f"{more} of warnings: `{all_shown_by}` shows them", markup=False)
     if grouped and hint:
-        messages().print(f"hint: {hint}", markup=False)
+        messages().print(f"hint: {pasted(hint)}", markup=False)
 
 
 def print_banner(sandbox: Sandbox) -> None:
@@ -249,11 +285,12 @@ def print_banner(sandbox: Sandbox) -> None:
 def report_error(error: EsrbenchError, *, as_json: bool) -> None:
     """Print an error with its problems and advice."""
     problems = error.problems if isinstance(error, DataError) else ()
+    advice = error.advice and pasted(error.advice)
     if as_json:
         document = {
             "message": error.message,
             "problems": problems,
-            "advice": error.advice,
+            "advice": advice,
             "exit_code": error.exit_code,
         }
         print_json({"error": document})
@@ -262,5 +299,5 @@ def report_error(error: EsrbenchError, *, as_json: bool) -> None:
     for problem in problems:
         console.print(f"  - {line(problem)}", markup=False)
     # Some advice is a list of commands, a line each.
-    for each in (error.advice or "").split("\n") if error.advice else ():
+    for each in advice.split("\n") if advice else ():
         console.print(line(each), markup=False)

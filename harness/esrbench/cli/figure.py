@@ -112,7 +112,9 @@ def figure_command(
 
         if kind == "ablation" and len(entries) < 2:  # noqa: PLR2004 - a parent and a variant
             message = "an ablation needs the names of a parent and of its variants"
-            raise UsageError(message, advice="esrbench figure ablation PARENT VARIANT...")
+            raise UsageError(
+                message, advice="Write `esrbench figure ablation PARENT VARIANT -o FILE`."
+            )
         newest = max(records, key=lambda record: record.created, default=None)
         known = newest.data.name if newest else "urban100"
         area = None if kind == "ablation" else area

@@ -13,6 +13,7 @@ import typer
 from esrbench.cli.console import (
     again,
     messages,
+    pasted,
     print_by_kind,
     print_json,
     print_notices,
@@ -249,7 +250,7 @@ def report(records: Sequence[RunRecord], *, verbose: bool = False) -> None:
         all_shown_by=again("--resume", "--verbose"),
     )
     for hint in islice(hints(records), None if verbose else 1):
-        messages().print(line(f"hint: {hint}"), markup=False)
+        messages().print(line(f"hint: {pasted(hint)}"), markup=False)
 
 
 def hints(records: Sequence[RunRecord]) -> Iterator[str]:

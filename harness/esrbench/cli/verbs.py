@@ -80,6 +80,13 @@ def load(verb: str) -> Callable[..., None]:
     return function
 
 
+def command_of(verb: str) -> Any:
+    """The command of a verb, with its options."""
+    alone = typer.Typer(add_completion=False, context_settings=HELP_OPTIONS, rich_markup_mode=None)
+    alone.command(verb, cls=GroupedCommand)(load(verb))
+    return typer.main.get_command(alone)
+
+
 class Verbs(TyperGroup):
     """A group whose commands are stand-ins with a summary until one is invoked."""
 
@@ -88,14 +95,9 @@ class Verbs(TyperGroup):
         name, stand_in, rest = super().resolve_command(ctx, args)
         if name is None or name not in VERBS:
             return name, stand_in, rest
-        alone = typer.Typer(
-            add_completion=False, context_settings=HELP_OPTIONS, rich_markup_mode=None
-        )
-        function = load(name)
-        alone.command(name, cls=GroupedCommand)(function)
-        command = typer.main.get_command(alone)
+        command = command_of(name)
         complete(name, command)
-        kinds = get_type_hints(function)
+        kinds = get_type_hints(load(name))
         paths = {each for each, kind in kinds.items() if kind in {Path, Path | None}}
         _require_paths(paths, command, rest)
         found, said = defaults_of(name, command.params, paths, VERBS)

@@ -70,7 +70,7 @@ def create_environment(name: str, requirements: Path, *, python: str) -> EntryEn
     folder = _folder(name)
     if folder.exists():
         message = f"there is an environment {name!r} already"
-        advice = f"Choose another name, or remove it: esrbench env remove {name}."
+        advice = f"Choose another name, or remove it by `esrbench env remove {name}`."
         raise UsageError(message, advice=advice)
     wishes = read_requirements(requirements)
     uv = _uv()
@@ -144,12 +144,12 @@ def environment_python(name: str) -> Path:
         near = difflib.get_close_matches(name, [*_names()], n=1)
         hint = f"Did you mean {near[0]}? " if near else ""
         message = f"there is no environment {name!r}"
-        advice = f"{hint}Make it: esrbench env create {name} --python 3.9 --requirements FILE."
+        advice = f"{hint}Make it by `esrbench env create {name} --python 3.9 --requirements FILE`."
         raise UsageError(message, advice=advice)
     interpreter = _interpreter(folder)
     if not interpreter.is_file():
         message = f"the environment {name!r} has lost its Python, {interpreter.resolve()}"
-        advice = f"Install that again, or: esrbench env remove {name}, and create it again."
+        advice = f"Install that again. Or run `esrbench env remove {name}` and create it again."
         raise UsageError(message, advice=advice)
     return interpreter
 

@@ -86,7 +86,7 @@ def claim_checks(descriptor: ModelDescriptor, scale: int, counted: Complexity) -
         if isinstance(value, Absent):
             at = f" on {figure.data}" if figure.data else ""
             detail = f"{metric.show(figure.value)}{at} is claimed; validate does not measure it."
-            fix = f"Measure it: esrbench run {descriptor.name} --data {figure.data or 'demo'}."
+            fix = f"Measure it by `esrbench run {descriptor.name} --data {figure.data or 'demo'}`."
             yield Check(name=name, outcome="skipped", detail=detail, fix=fix)
             continue
         detail = f"{figure.value:,.0f} claimed, {value.value:,.0f} measured."

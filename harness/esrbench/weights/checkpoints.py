@@ -71,7 +71,9 @@ def read_content(path: Path) -> Any:
     """
     if not path.is_file():
         message = f"{path}: there is no such file"
-        raise WeightsError(message, advice="Check the path, or fetch it: esrbench fetch weights.")
+        raise WeightsError(
+            message, advice="Check the path, or fetch it by `esrbench fetch weights`."
+        )
     try:
         with path.open("rb") as file:
             size = file.seek(0, io.SEEK_END)
