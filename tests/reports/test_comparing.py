@@ -45,6 +45,13 @@ def notes(table):
     return "\n".join(note.text for note in (*table.notes, *table.details))
 
 
+def test_headings_leave_out_what_a_title_says_in_brackets(make_run):
+    record = make_run("rfdn", {"psnr_y": 27.6}, data="demo", title="demo (4 photographs)")
+    table = compare([record], columns=("psnr_y",))
+    assert comparison_table(table).headings[1].group == "demo"
+    assert "demo (4" in table.title
+
+
 # The published digits ---------------------------------------------------------------------------
 
 PRINTED = {
@@ -453,7 +460,7 @@ def test_options_are_those_that_run_reads_back():
     given = parsed(["imdn", *protocol_options(OTHER)])
     assert {key: given[key] for key in PARSED} == PARSED
     without = parsed(["imdn", *protocol_options(Protocol(latency=None))])
-    assert without["latency"] is False
+    assert without["runtime"] is False
 
 
 @pytest.fixture

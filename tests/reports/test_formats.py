@@ -9,10 +9,13 @@ from builders import run
 from builders import shown as printed
 
 from esrbench.cli.console import results
+from esrbench.ranking.published import official_leaderboard, official_names
+from esrbench.ranking.rules import RULES
 from esrbench.reports.formats import render
 from esrbench.reports.formats.html import html_text
 from esrbench.reports.formats.latex import latex_text
 from esrbench.reports.formats.markdown import markdown_text
+from esrbench.reports.leaderboard import leaderboard_table
 from esrbench.reports.table import Heading, Note, Section, Span, Table, TableCell, plain
 
 HOSTILE = r'<script>a</script> & 50% | \x _y_ #1 ~z^ {b} $c$ `d` --data "e" – ×2'  # noqa: RUF001 - what is escaped
@@ -114,6 +117,8 @@ KNOWN_COMMANDS = {
         "times",
         "footnotesize",
         "scriptsize",
+        "shortstack",
+        "small",
         "setlength",
         "tabcolsep",
         "raggedright",
@@ -258,7 +263,7 @@ def test_four_data_sets_fit_the_width_of_two_columns(tmp_path):
         *(Heading("PSNR/SSIM", group, "right") for group in groups),
     )
     wide = Table(headings=headings, sections=(Section((row,), "×4"),))  # noqa: RUF001
-    text = render(wide, "latex").replace("{table}", "{table*}")
+    text = render(wide, "latex")
     # 496 pt are the text width of the CVPR and IEEE templates.
     (tmp_path / "table.tex").write_text(
         "\\documentclass[twocolumn]{article}\\setlength{\\textwidth}{496pt}\n"
@@ -266,6 +271,35 @@ def test_four_data_sets_fit_the_width_of_two_columns(tmp_path):
     )
     done = run(ENGINE, "table.tex", folder=tmp_path)
     assert "Overfull" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(ENGINE is None, reason=f"none of {', '.join(ENGINES)} is on PATH")
+def test_published_leaderboards_fit_the_width_of_two_columns(tmp_path):
+    boards = [official_leaderboard(RULES[name]) for name in official_names()]
+    texts = [render(leaderboard_table(board), "latex") for board in boards]
+    tables = r"\clearpage ".join(texts)
+    (tmp_path / "table.tex").write_text(
+        "\\documentclass[twocolumn]{article}\\setlength{\\textwidth}{496pt}\n"
+        f"\\usepackage{{booktabs}}\\begin{{document}}\n{tables}\\end{{document}}\n"
+    )
+    done = run(ENGINE, "-interaction=nonstopmode", "table.tex", folder=tmp_path)
+    assert "Overfull" not in done.stdout + done.stderr
+
+
+def test_wide_tables_stack_the_words_of_headings_and_go_over_both_columns():
+    headings = (Heading("Entry of a team"), *[Heading("GPU Mem. [MiB]", align="right")] * 6)
+    wide = Table(
+        headings=headings, sections=(Section(((plain("a\N{REPLACEMENT CHARACTER}"),) * 7,)),)
+    )
+    text = render(wide, "latex")
+    assert r"\begin{table*}" in text
+    assert r"Entry of a team & \shortstack[r]{GPU\\ Mem.\\ {[}MiB]} &" in text
+    assert "a? & a?" in text
+    assert latex_problems(text) == []
+    narrow = replace(wide, headings=headings[:6], sections=(Section(((plain("a"),) * 6,)),))
+    assert r"\begin{table}" in render(narrow, "latex")
+    assert "shortstack" not in render(narrow, "latex")
 
 
 # HTML -------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from esrbench.reports.table import (
     Table,
     TableCell,
     plain,
+    short_title,
     value_fields,
 )
 
@@ -196,7 +197,7 @@ def comparison_table(comparison: Comparison) -> Table:
         column = comparison.columns[indices[0]]
         text = "PSNR/SSIM" if len(indices) > 1 else METRICS[column.metric].heading
         if column.data:
-            group = comparison.data[column.data]
+            group = short_title(comparison.data[column.data])
         else:  # a heading of two lines is narrow: FLOPs below 1280x720
             text, group = AT_SIZE.sub("", text), "".join(AT_SIZE.findall(text))
         headings.append(Heading(text, group, "right"))

@@ -16,7 +16,16 @@ from esrbench.reports.leaderboard import (
     shown_rank,
     why_unranked,
 )
-from esrbench.reports.table import MISSING, Heading, Note, Section, Table, TableCell, plain
+from esrbench.reports.table import (
+    MISSING,
+    Heading,
+    Note,
+    Section,
+    Table,
+    TableCell,
+    plain,
+    short_title,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,13 +73,16 @@ def _columns(board: Leaderboard) -> Iterator[BoardColumn]:
     for metric in board.columns:
         group, own = METRICS[metric].heading, partial(_figure, metric=metric)
         if metric == PSNR:
-            yield Heading(board.split, group, "right"), own
+            yield Heading(short_title(board.split), group, "right"), own
             for split in board.other_columns:
                 yield Heading(split, group, "right"), partial(_psnr, split=split)
         elif metric == RUNTIME and timed:
             for split in timed:
                 yield Heading(split, group, "right"), partial(_runtime, split=split)
-            yield Heading(MEAN if board.split in timed else board.split, group, "right"), own
+            yield (
+                Heading(MEAN if board.split in timed else short_title(board.split), group, "right"),
+                own,
+            )
         else:
             # The unit stands below, so that the figures decide the width.
             label, _, unit = metric_heading(metric, board).partition(" [")

@@ -273,6 +273,11 @@ def value_fields(
     return fields
 
 
+def short_title(title: str) -> str:
+    """A data set's title without its remark in brackets, for the heading of a narrow column."""
+    return title.partition(" (")[0]
+
+
 def legend(best: str, second: str) -> str:
     """What marks the best and the second best of a table."""
     return f"Best of a scale {best}, second best {second}; figures that print alike share it."

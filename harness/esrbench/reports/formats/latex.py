@@ -9,7 +9,7 @@ from esrbench.reports.markup import Markup
 from esrbench.reports.table import CELL_CHARACTERS
 
 if TYPE_CHECKING:
-    from esrbench.reports.table import Align, Table
+    from esrbench.reports.table import Align, Heading, Table
 
 _TIGHTEST: Final = (r"\scriptsize", r"\setlength{\tabcolsep}{2.5pt}")
 _TIGHT: Final = {
@@ -17,9 +17,14 @@ _TIGHT: Final = {
     5: _TIGHTEST,
     6: (r"\scriptsize", r"\setlength{\tabcolsep}{0.5pt}"),
     7: (r"\small", r"\setlength{\tabcolsep}{4pt}"),
+    10: (r"\scriptsize", r"\setlength{\tabcolsep}{4pt}"),
+    12: _TIGHTEST,
+    14: (r"\scriptsize", r"\setlength{\tabcolsep}{1.5pt}"),
 }
 """How a table of that many columns and more is set: small enough for one column of an article of
 two columns (3.25 in), or for the width of both."""
+_BOTH_COLUMNS: Final = 7
+"""A table of that many columns and more is set across both columns of a page."""
 _ALIGN: Final[dict[Align, str]] = {"left": "l", "right": "r", "center": "c"}
 _LETTERS: Final = {
     "\\": r"\textbackslash{}",
@@ -32,6 +37,7 @@ _LETTERS: Final = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "\N{REPLACEMENT CHARACTER}": "?",  # which pdflatex refuses
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
@@ -56,7 +62,7 @@ def render(table: Table) -> str:
     Best figures are ``\textbf``, second best ``\underline``; the lead and the notes stand below in
     footnotesize.
     """
-    float_ = "table*" if table.wide else "table"
+    float_ = "table*" if table.wide or len(table.headings) >= _BOTH_COLUMNS else "table"
     columns = "".join(_ALIGN[heading.align] for heading in table.headings)
     lines = [
         "% needs \\usepackage{booktabs}",
@@ -96,8 +102,10 @@ def _headings(table: Table) -> list[str]:
     """One line of headings, or two with rules under the groups."""
     if not any(heading.text for heading in table.headings):
         return []
-    names = " & ".join(latex_text(heading.text) for heading in table.headings) + r" \\"
-    if not any(heading.group for heading in table.headings):
+    grouped = any(heading.group for heading in table.headings)
+    stacked = not grouped and len(table.headings) >= _BOTH_COLUMNS
+    names = " & ".join(_heading(heading, stacked=stacked) for heading in table.headings) + r" \\"
+    if not grouped:
         return [names]
     cells, rules, at = [], [], 1
     for group, width in table.groups():
@@ -106,6 +114,15 @@ def _headings(table: Table) -> list[str]:
             rules.append(rf"\cmidrule(lr){{{at}-{at + width - 1}}}")
         at += width
     return [" & ".join(cells).lstrip() + r" \\", " ".join(rules), names]
+
+
+def _heading(heading: Heading, *, stacked: bool) -> str:
+    """What a column holds; over figures its words stand below one another if that is wished."""
+    words = heading.text.split()
+    if not stacked or heading.align == "left" or len(words) < 2:  # noqa: PLR2004 - one is no stack
+        return latex_text(heading.text)
+    lines = "\\\\ ".join(map(latex_text, words))
+    return rf"\shortstack[{_ALIGN[heading.align]}]{{{lines}}}"
 
 
 def latex_text(text: str) -> str:
