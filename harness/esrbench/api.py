@@ -400,7 +400,7 @@ def compare(
 
 
 def _descriptor(model: object) -> ModelDescriptor:
-    """What is registered under a name, or the descriptor itself.
+    """The descriptor that is registered under a name, or the descriptor itself.
 
     Raises:
         UsageError: unknown name, or something else.

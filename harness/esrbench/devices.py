@@ -1,7 +1,6 @@
-"""What the harness must know of each kind of device, PyTorch aside.
+"""The facts about each kind of device that the harness needs, without PyTorch.
 
-What a device computes, how it is timed and how its memory is read stands in
-``esrbench.probes.devices``.
+``esrbench.probes.devices`` has what a device computes, how it is timed and how its memory is read.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ class DeviceTraits:
 
     Attributes:
         clock: what times a forward.
-        null_seconds: how long the null network works. What surrounds a forward takes longer after
-            longer ones: meanwhile the evaluator's core has gone to sleep and its caches have
-            become cold. On a CPU this levels off at about 10 ms. On a GPU forwards take some
+        null_seconds: how long the null network works. The overhead of a forward is larger after
+            longer forwards: meanwhile the evaluator's core went to sleep and its caches became
+            cold. On a CPU this levels off at about 10 ms. On a GPU forwards take some
             milliseconds, and 3 ms agree with 1 to 5 ms; around 10 ms there is half a millisecond
             more (``docs/gpu.md``).
         gpu: it has memory and libraries of its own, which records tell of; its driver reserves

@@ -77,8 +77,8 @@ def _in_words(method: Callable[ParamsT, FoundT]) -> Callable[ParamsT, FoundT]:
 class Efficiency:
     """The fixture ``efficiency``: each method gives a plain number, or fails the test.
 
-    Networks are counted and scored in worker processes of their own, at x4, or at the only scale of
-    a network that has one, unless ``scale`` says otherwise. What goes wrong fails the test with a
+    Networks are counted and scored in separate worker processes. The scale is 4, or the only scale
+    of the network, unless ``scale`` says otherwise. If something goes wrong, the test fails with a
     sentence and advice. Paths are relative to pytest's root folder.
 
     Args:
@@ -230,8 +230,8 @@ class Efficiency:
     ) -> GateReport:
         """Fail if the gate of ``esrbench check`` finds a regression; the verdicts are shown.
 
-        Where nothing regressed but not all could be judged, the test is skipped. With
-        ``pytest --esrbench-update`` nothing is compared: the network is measured into the file.
+        If nothing regressed but something could not be judged, the test is skipped. With ``pytest
+        --esrbench-update`` nothing is compared: the network is measured, and the file updated.
 
         Args:
             name: registered name.
@@ -280,7 +280,7 @@ class Efficiency:
         pytest.skip("\n".join([f"{path} is up to date", *changed]))
 
     def _once(self, key: object, measure: Callable[[], FoundT]) -> FoundT:
-        """What ``measure`` returned when it was first called for this key."""
+        """The value that ``measure`` returned at the first call for this key."""
         if key not in self._measured:
             self._measured[key] = measure()
         found: FoundT = self._measured[key]  # type: ignore[assignment]  # stored by the same key

@@ -33,8 +33,8 @@ RECORDED_PACKAGES = (
 MALLOC_SETTINGS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36)}
 """Set for every worker; only glibc's own allocator obeys.
 
-Without them it gives every large tensor back to the kernel and pays page faults for it on the
-next forward, which can double the time of a large one on CPU.
+Without them, it returns every large tensor to the kernel, and the next forward has page faults for
+it. This can double the time of a large forward on a CPU.
 """
 
 ALLOCATORS = ("jemalloc", "tcmalloc", "mimalloc", "hoard", "ld-musl")
@@ -121,7 +121,7 @@ def allocator(*, root: Path = Path("/")) -> str | None:
 
 
 def malloc_settings(*, root: Path = Path("/")) -> dict[str, str]:
-    """What is in force of ``MALLOC_SETTINGS`` in workers, or which allocator ignores them."""
+    """The ``MALLOC_SETTINGS`` in force in workers, or the allocator that ignores them."""
     name = allocator(root=root)
     if name is None:
         return {}
@@ -165,7 +165,7 @@ def package_version(name: str) -> str:
 
 
 def disturbing_variables(variables: Mapping[str, str]) -> dict[str, str]:
-    """Those variables, set and inherited by workers, that alter what is measured."""
+    """The set variables that workers inherit and that change what is measured."""
     return {
         key: value
         for key, value in sorted(variables.items())

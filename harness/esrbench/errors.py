@@ -1,7 +1,7 @@
 """Errors a user can act on; anything else that escapes is a bug.
 
-Every error names what was wrong (file, field or image), what was expected and what to do
-next, and carries the exit code of the command it ends (``docs/reference/commands.md``).
+Every error names what was wrong (file, field or image), what was expected and what to do next. It
+has the exit code of the command that it ends (``docs/reference/commands.md``).
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
 
 
 def unknown_key(where: str, key: str, known: Sequence[str]) -> str:
-    """What to say of a key that a table does not have.
+    """The message about a key that a table does not have.
 
     Args:
         where: the table, as its author would write it; empty for the document itself.
@@ -122,7 +122,7 @@ def unknown_key(where: str, key: str, known: Sequence[str]) -> str:
 
 
 def field_problems(error: ValidationError, whole: str) -> list[str]:
-    """What pydantic refused, a line a field.
+    """The fields that pydantic refused, one line each.
 
     Args:
         error: of a document.

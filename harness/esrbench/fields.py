@@ -1,4 +1,4 @@
-"""What is wrong with a document that a person wrote: each field, what was found and expected."""
+"""Problems of a document that a person wrote: each field, what was found and expected."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def written_problems(
     *,
     expected: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """What pydantic refused of a document in TOML, a line a field, in words for its author.
+    """The fields of a TOML document that pydantic refused, one line each, in words for its author.
 
     An unknown key is answered with the nearest known one.
 

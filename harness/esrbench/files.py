@@ -1,10 +1,10 @@
 """Files that a reader sees old or new, never in part; and all operations on the disk behind them.
 
 A file is replaced in four steps: write a file of another name, flush it to the disk, rename it,
-flush its folder. Whatever ends a process, or its machine, between any two of them, a reader finds
-the file as it was before or as it is now. A file that is written once gets a second name (a hard
-link) instead of another one, which fails where that name is taken: of several writers on several
-machines the first wins.
+flush its folder. A process or its machine may stop between any two of them. A reader then finds
+the old file or the new one. A file that is written once gets its final name by a hard link instead
+of renaming. This fails if the name is taken. So the first of several writers on several machines
+wins.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEMPORARY: Final = ".tmp"
-"""How the names of files end that are not complete; they begin with a dot."""
+"""Suffixes of the names of incomplete files; they begin with a dot."""
 PAUSES: Final = (0.05, 0.2, 0.5)
 """Seconds between tries where a network file system answers by what it knew of a moment ago."""
 NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-"""What file systems without hard links answer."""
+"""Error numbers of file systems without hard links."""
 
 T = TypeVar("T")
 

@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 MIB = 1024.0**2
 
 Source = Literal["weights", "complexity", "quality", "latency", "memory", "deployment", "energy"]
-"""What was measured of an entry, as fields of a record are called."""
+"""The parts of a record that have measurements of an entry."""
 
 Scope = Literal["data", "device"]
-"""Beside the entry itself: the data set, and the device with its software."""
+"""What a value depends on, apart from the entry: the data set, and the device with its software."""
 
 Account = Literal["images", "fixed", "claims"]
-"""What a runtime rests on: the forwards of the images, those of the fixed input, and the worker's
-word alone."""
+"""The basis of a runtime: the forwards of the images, those of the fixed input, or only the
+worker's claim."""
 
 Reading = Value | Absent | int | float
 
@@ -49,7 +49,7 @@ NOT_MEASURED = Absent(kind="skipped", reason="it was not measured")
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was measured of one entry, each part as a record holds it.
+    """Measurements of one entry, each part as in a record.
 
     Attributes:
         weights: that ran.
@@ -675,4 +675,4 @@ def _accept(offered: Any, _origin: str) -> None:
 
 
 PLUGIN_NOTICES: Final = load_entry_points("esrbench.metrics", _accept, missing="metrics")
-"""Of distributions whose metrics could not be added."""
+"""Errors of distributions whose metrics could not be added."""

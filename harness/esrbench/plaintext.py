@@ -1,8 +1,7 @@
 """Text from strangers, made safe to show: entries, their files, and names of images.
 
-What is left is one line of bounded length without anything that a terminal, a CI runner or a
-reader's eye obeys: control characters, direction marks, invisible characters, lone surrogates,
-and workflow commands (``::error::``, ``##[group]``).
+The result is one line of limited length. It has no control characters, direction marks, invisible
+characters, lone surrogates, or workflow commands (``::error::``, ``##[group]``).
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _INVISIBLE = re.compile(
 PLAIN = re.compile("[ -~\u00a1-\u00ac\u00ae-\u02ff\u2013\u2020\u2021\u2022\u2080-\u208e]*")
 """Text of letters and signs that are all seen, each as wide as any other; most text is."""
 _WORD = re.compile(r"[\w.+\-,\[\]%]*", re.ASCII)
-"""What ``line`` leaves as it is: most names and figures."""
+"""Text that ``line`` does not change: most names and figures."""
 _IN_ASCII = {
     "\N{DAGGER}": "+",
     "\N{DOUBLE DAGGER}": "++",
@@ -48,13 +47,13 @@ _IN_ASCII = {
     "\N{MICRO SIGN}": "u",
     **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212\u2500\u2501", "-"),
 }
-"""What stands for a sign where a terminal or a pipe takes ASCII only."""
+"""Replacements of signs for terminals and pipes that take only ASCII."""
 _BELOW = re.compile("[\u2080-\u2089\u208b]+")
 _LEVEL = str.maketrans(
     "\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2088\u2089\u208b", "0123456789-"
 )
 _COMMAND = re.compile(r"(?<!\w):{2,}|#{2,}(?=\w*\[)")
-"""What begins a command of a CI runner.
+"""Text that begins a command of a CI runner.
 
 GitHub Actions reads ``::name::`` after any indent; a name such as ``aten::add`` is none. Its older
 form, ``##[name]``, counts anywhere in a line, and so do those of Azure and TeamCity.

@@ -1,4 +1,4 @@
-"""What installed distributions offer by entry points: networks and metrics come by one door."""
+"""Offers of installed distributions by entry points: networks and metrics, in one way."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def load_entry_points(
     Args:
         group: of the entry points.
         accept: called with each object and the distribution that offers it, ours first: a stranger
-            who takes one of our names loses, not we. What it raises makes the offer a broken one.
+            who takes one of our names loses, not we. If it raises an error, the offer is broken.
         missing: what the user lacks then, in a word.
 
     Returns:
@@ -37,7 +37,7 @@ def load_entry_points(
     notices = []
     for origin, point in sorted(offers, key=lambda offer: offer[0] != OWN_NAME):
         try:
-            # What a stranger prints on import must not mix with our results.
+            # Output of a stranger's import must not mix with our results.
             with contextlib.redirect_stdout(sys.stderr):
                 accept(point.load(), origin)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - strangers may raise anything

@@ -1,4 +1,4 @@
-"""What is measured and how: the settings that make two numbers comparable.
+"""The protocol: settings that must be equal for two figures to be comparable.
 
 A protocol is a frozen record. Its digest is part of a run's identity: runs with different
 digests are incomparable. Change ``PROTOCOL_VERSION`` whenever the meaning of a measurement
@@ -64,7 +64,7 @@ SSIM_WINDOW = 11
 
 
 class QualityDefinition(DigestedSettings):
-    """How PSNR and SSIM are computed on uint8 images.
+    """The definition of PSNR and SSIM on uint8 images.
 
     Defaults are the NTIRE challenge's RGB PSNR and the papers' Y-channel scores:
     ``psnr_y`` with unrounded luma reproduces IMDN's published Set5 figures to the last digit.
@@ -104,7 +104,7 @@ class QualityDefinition(DigestedSettings):
 
 
 class Quantisation(Frozen):
-    """How a network was brought from float32 to integers, after it was trained.
+    """How a network was quantised from float32 to integers after training.
 
     Attributes:
         images: number of LR images whose activations set the ranges of the integers.
@@ -171,7 +171,7 @@ class ForwardPolicy(DigestedSettings):
 
 
 class LatencyDesign(Frozen):
-    """How a forward is timed at one input, and in how many processes.
+    """Settings for timing a forward at one input, and the number of processes.
 
     Warm-up at a new shape stops when the last ``warmup_rounds`` forwards bring no improvement
     above ``steady_tolerance``; it takes at least ``warmup_rounds`` + 1 forwards. It ends unsteady
@@ -227,7 +227,7 @@ EFFORTS: Final[dict[Effort, LatencyDesign]] = {
     "standard": LatencyDesign(),
     "official": LatencyDesign(processes=5),
 }
-"""How carefully runtimes are taken, by name: a first look, one's own work, and what is published.
+"""Efforts by name: for a first look, for your own work, and for publications.
 
 ``quick`` gives intervals too. It leaves out the fixed input, which ranks nothing."""
 
@@ -238,7 +238,7 @@ def effort_of(design: LatencyDesign) -> Effort | None:
 
 
 class TrustDesign(Frozen):
-    """How the evaluator checks what a worker says of its time, and what counts as cheating.
+    """Settings by which the evaluator checks a worker's claims, and thresholds for cheating.
 
     Attributes:
         null_rounds: timed rounds of the null network at each LR size, half of them before an
@@ -249,10 +249,10 @@ class TrustDesign(Frozen):
             of which they are more has no runtime.
         repeated_rounds: pairs of rounds, one with a new input and one that repeats an input, by
             which a cache is found; 0 for none.
-        caching_ratio: a cache is suspected where repeated rounds take less than this share of new
-            ones, in the median and for any overhead within the null network's range.
-        later_ratio: a cache is also suspected where the later rounds of an image, which show parts
-            of it again, take less than this share of its first, in the median over images.
+        caching_ratio: a cache is suspected if repeated rounds take less than this share of new
+            ones. The median must show this, for any overhead within the null network's range.
+        later_ratio: the later rounds of an image show parts of it again. A cache is also suspected
+            if they take less than this share of the first round, in the median over images.
         scored_variants: variants an image that are scored beside it; 0 for none.
         memorising_db: by which an image may score better than variants of it; the mean over n
             images by one in sqrt(n) of that. Of released networks on 64x64 LR images it has a
@@ -278,7 +278,7 @@ class TrustDesign(Frozen):
 
 
 class EnergyDesign(Frozen):
-    """How the energy of an image is measured, on the fixed input.
+    """Settings for measuring the energy of an image, on the fixed input.
 
     Attributes:
         windows: of work, each after one of rest.
@@ -297,13 +297,14 @@ class EnergyDesign(Frozen):
 
 
 class PairDesign(Frozen):
-    """How two networks are raced in interleaved pairs, and when that is enough.
+    """Settings for racing two networks in interleaved pairs, and for ending the race.
 
-    The median of per-pair log-ratios has a rank interval of ``z`` standard deviations of its
-    rank. It is checked after ``first_look`` pairs and then every ``look_every``. The race ends when
-    the interval holds neither decision line and the self-check permits a verdict. A single check
+    The median of per-pair log-ratios has a rank interval of ``z`` standard deviations of its rank.
+    It is checked after ``first_look`` pairs and then every ``look_every``. The race ends when the
+    interval holds neither decision line and the self-check permits a verdict. A single check
     misses the true median in at most 0.8 % of races. For independent pairs, the probability that
-    any check so far has missed it is 1.1 % after 70 pairs, 2.8 % after 200 and 5.1 % after 600.
+    at least one check so far has excluded it is 1.1 % after 70 pairs, 2.8 % after 200 and 5.1 %
+    after 600.
 
     Attributes:
         discarded_pairs: warm-up pairs of each process.
@@ -316,8 +317,8 @@ class PairDesign(Frozen):
         decision: share by which a network must be slower, or faster, to be called so.
         self_check_half_width: half-width of the self-check's interval, as a share, above
             which nothing is judged: the machine is too noisy.
-        self_check_bias: share by which the self-check's whole interval may lie beside a ratio
-            of 1; nothing is judged where it lies further off: the machine is unfair.
+        self_check_bias: share by which the self-check's whole interval may be off a ratio of 1;
+            nothing is judged where it lies further off: the machine is unfair.
         max_other_load: share of the CPUs' time that other processes and the hypervisor may
             take; pairs timed while they took more are not judged.
     """

@@ -1,6 +1,6 @@
 """What PyTorch's versions do differently; nothing else asks which one is there.
 
-Where a version lacks something, the oldest that has it is named. This file needs no more than
+If a version lacks something, the oldest version that has it is named. This file needs no more than
 Python 3.8 and PyTorch.
 """
 
@@ -114,11 +114,11 @@ def keep_denormals_when_compiling() -> None:
 _FAST_MATH = (
     *("fno-math-errno", "fno-trapping-math", "funsafe-math-optimizations", "fno-signed-zeros"),
 )
-"""What ``-ffast-math`` stands for beside flags that the compiler is given anyway."""
+"""The options that ``-ffast-math`` stands for, without those that the compiler gets anyway."""
 
 
 def _without_fast_math(flags: Callable[[], Any]) -> Any:
-    """What a function of inductor's gives, with the parts of ``-ffast-math`` in its place."""
+    """The flags of an inductor function; single options replace ``-ffast-math``."""
     given = flags()
     if isinstance(given, str):
         return given.replace("-ffast-math", " ".join(f"-{flag}" for flag in _FAST_MATH))

@@ -70,7 +70,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Held:
-    """What the graph of a backend holds.
+    """The content of a backend's graph.
 
     Attributes:
         parameters: numbers of floating type in it.
@@ -179,7 +179,7 @@ class Backend:
         return f"{self.name} needs {series(absent)}", install
 
     def refuses(self, policy: ForwardPolicy, device: str) -> str | None:
-        """What of a policy it cannot follow, in words, or None."""
+        """The part of a policy that it cannot follow, in words, or None."""
         if device not in self.devices:
             return f"{self.name} does not run on {device}"
         if policy.precision not in self.precisions:
@@ -275,7 +275,7 @@ class UntranslatedError(MeasurementError):
     """A backend cannot take a network because of an operator, or of its code.
 
     Attributes:
-        stack: the lines of code where that stands, as PyTorch tells them.
+        stack: the lines of code that caused it, as PyTorch reports them.
     """
 
     def __init__(self, message: str, *, stack: str, advice: str | None = None) -> None:
@@ -342,7 +342,7 @@ def naming_operators(program: Any, into: str) -> Iterator[None]:
 
 
 def _calls(program: Any) -> dict[str, str]:
-    """Where each operator of a program, and of what it is decomposed into, was called."""
+    """The code that called each operator of a program, decomposed ones included."""
     graphs = [program.graph]
     with suppress(Exception):  # what cannot be decomposed has operators of its own
         graphs.insert(0, program.run_decompositions().graph)

@@ -72,7 +72,8 @@ class AotInductor(Backend):
 
         if setting.graph is None:
             raise AssertionError("aot-inductor runs a package")
-        # Not torch's own function, which calls the C++ compiler to name the CPU's instructions.
+        # This replaces torch's own function, which calls the C++ compiler to name the CPU's
+        # instructions.
         model = AOTIModelPackageLoader(str(setting.graph / PACKAGE), "model", False, 1, -1)
 
         def run(pixels: torch.Tensor) -> torch.Tensor:

@@ -129,7 +129,7 @@ class OnnxRuntime(Backend):
 
 
 def _options(session: Any) -> dict[str, str]:
-    """What a session was made with, by its own account."""
+    """The options of a session, as it reports them."""
     taken = session.get_session_options()
     return {
         "intra_op_num_threads": str(taken.intra_op_num_threads),
@@ -209,7 +209,7 @@ class _Inputs:
 
 
 def _held_integers(model: Any) -> Held:
-    """What an ONNX model of integers holds.
+    """The content of an ONNX model of integers.
 
     Raises:
         MeasurementError: every product in it is one of floats.

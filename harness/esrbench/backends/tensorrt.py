@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from esrbench.backends import Setting
 
 SIDES = (8, 256, 1024)
-"""Of an input: the least, the one that kernels are chosen for, and the greatest."""
+"""Sides of an input: the least, the one that kernels are chosen for, and the greatest."""
 
 
 class TensorRt(Backend):

@@ -66,7 +66,7 @@ class CompiledNetwork:
         # A forward that is no function of Python has none.
         code = getattr(forward, "__code__", None)
         self._begins = code and f'File "{code.co_filename}", line {code.co_firstlineno}'
-        # Not network.compile(), which leaves a layer of PyTorch's own as it is.
+        # We do not use network.compile(), which does not compile a single layer of PyTorch's own.
         self._network = torch.compile(network)
         self._proven = False
 

@@ -131,8 +131,8 @@ class Challenge(Frozen):
     Attributes:
         schema: version of this file.
         title: of the challenge, for its pages.
-        rule: an edition by name, a rule in TOML by its path, or a table: a rule of one's own, which
-            takes from the edition named by ``like`` what it does not say itself.
+        rule: an edition by name, a rule in TOML by its path, or a table with your own rule. The
+            edition that ``like`` names supplies the fields that the table leaves out.
         scale: upscaling factor.
         data: in the order of the boards.
         entries: registered names, and paths or globs of submissions' folders.
@@ -240,7 +240,7 @@ def read_challenge(path: Path) -> Challenge:
         problems.append("protocol.latency.processes: write replicates = N at the top instead")
     try:
         whole = content | ({"rule": _rule(content, path)} if "rule" in content else {})
-        # By way of JSON, as strict reading of Python objects would refuse lists for tuples.
+        # Through JSON, because strict reading of Python objects would refuse lists for tuples.
         challenge = Challenge.model_validate_json(json.dumps(whole, default=str), strict=True)
     except ValidationError as error:
         problems += written_problems(error, whole, Challenge)

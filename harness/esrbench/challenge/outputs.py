@@ -1,4 +1,4 @@
-"""What a challenge publishes: its boards as tables and pages, without what is hidden."""
+"""The publications of a challenge: its boards as tables and pages, without hidden data."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from esrbench.runs.store import Store
 
 SUFFIXES: Final[Mapping[str, str]] = {"markdown": "md", "latex": "tex"}
-"""Of files by format, where it is not the format's own name."""
+"""Suffixes of files by format, if they differ from the format's name."""
 ANOTHER_BASELINE: Final = "`baseline` in the challenge's file names another entry"
-"""What to do where scores lack the baseline's runtime."""
+"""Advice if scores lack the baseline's runtime."""
 
 
 @dataclass(frozen=True, slots=True)

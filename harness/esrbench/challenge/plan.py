@@ -1,4 +1,4 @@
-"""What a challenge runs: its file turned into the suite that ``esrbench run`` makes of options."""
+"""Turns the file of a challenge into a suite, as ``esrbench run`` does with its options."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ChallengePlan:
     Attributes:
         suite: as ``esrbench run`` has it.
         notices: entries that are left out, and why.
-        unpinned: digests of data sets of which nothing says which images are meant, by name.
+        unpinned: digests of data sets that nothing pins to certain images, by name.
     """
 
     suite: Suite
@@ -209,7 +209,7 @@ def log_challenge(
         store: of the records.
 
     Returns:
-        What a reader should know, a line each.
+        Notes that a reader should know, one line each.
 
     Raises:
         DataError: the digests cannot be written into the file.

@@ -1,4 +1,4 @@
-"""Which board a command is about: its options, and the records behind it."""
+"""The board of a command: its options, and the records for it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def chosen_board(
 
     Records are without raw samples; ``Store.with_samples`` adds them.
 
-    Of hidden test sets, records and board are without names and scores of images.
+    For hidden test sets, records and board have no names and no scores of images.
 
     Raises:
         UsageError: options that exclude each other, an unknown rule, or no such records.

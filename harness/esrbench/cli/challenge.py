@@ -1,4 +1,4 @@
-"""What ``esrbench run`` does with a challenge in one file."""
+"""Runs a challenge from one file, for ``esrbench run``."""
 
 from __future__ import annotations
 

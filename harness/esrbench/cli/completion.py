@@ -1,6 +1,6 @@
-"""What a shell may complete: names of networks, data sets, rules and runs. Nothing imports torch.
+"""Completion in shells: names of networks, data sets, rules and runs. Nothing imports torch.
 
-Where no name fits, the shell completes files.
+If no name fits, the shell completes files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How commands speak: results on stdout, everything else on stderr."""
+"""Output of commands: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ CARRIED: Final = {
 _COMMAND = re.compile(r"`esrbench ([a-z-]+)[^`]*`")
 _LINE_COMMAND = re.compile(r"(?m)^(\s*)::")
 _RATIO = "\\1\N{RATIO}\N{RATIO}"
-"""What stands for two colons where a CI runner would take them for a command."""
+"""Replacement for two colons that a CI runner would take for a command."""
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, messages on stderr.")
@@ -228,7 +228,7 @@ def print_notices(notices: Iterable[Notice], *, subject: str = "") -> None:
 
 
 def _pointer(code: str) -> str:
-    """Where the manual says more of a notice, if it does."""
+    """The command that shows the manual's text on a notice, if there is one."""
     return f" More: `esrbench help {code}`." if code in NOTICES else ""
 
 

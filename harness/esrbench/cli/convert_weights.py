@@ -72,7 +72,7 @@ def convert_weights_command(
 
 
 def _target(file: Path, output: Path | None, *, force: bool) -> Path:
-    """Where to write, refused before anything is read."""
+    """The path to write to; it is refused before anything is read."""
     from esrbench.entries.weight_files import require_text
 
     if not file.is_file():
@@ -113,7 +113,7 @@ def _write(target: Path, content: bytes) -> None:
 
 
 def _explain(report: ConversionReport) -> None:
-    """What was taken and left, as messages."""
+    """Messages about what was taken and what was left out."""
     types = ", ".join(f"{count} {name}" for name, count in report.dtypes.items())
     lines = [f"{report.tensors} tensors ({types}), {report.elements} elements"]
     lines += [f"note: {note}" for note in report.notes]

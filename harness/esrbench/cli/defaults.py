@@ -125,7 +125,7 @@ def _refused_security(file: Path, where: str, key: str) -> UsageError:
 
 
 def origin_of(error: Exception) -> str:
-    """Where a value that a command refuses comes from, if from the file; else nothing."""
+    """The source of a value that a command refuses, if it is the file; else nothing."""
     context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
     source = context.get_parameter_source(parameter.name) if context and parameter else None
     return f"[{TABLE}] of {FILE_NAME}: " if getattr(source, "name", "") == "DEFAULT_MAP" else ""

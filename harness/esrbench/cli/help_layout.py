@@ -1,4 +1,4 @@
-"""What ``--help`` shows of a command: its options in groups, and two examples."""
+"""The layout of ``--help``: the options of a command in groups, and two examples."""
 
 from __future__ import annotations
 

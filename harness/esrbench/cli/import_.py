@@ -109,7 +109,7 @@ def _table(entries: Sequence[ImportedEntry], script: Script, folder: Path) -> Ta
 
 
 def _advice(entries: Sequence[ImportedEntry], folder: Path) -> Iterator[str]:
-    """What to do next with what was imported."""
+    """The next commands after an import."""
     written = [entry for entry in entries if entry.folder]
     required = sorted({each for entry in written for each in entry.requirements})
     if required:

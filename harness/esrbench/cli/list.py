@@ -48,7 +48,7 @@ def listed(records: Sequence[Mapping[str, Any]]) -> Table:
     """A table of records, a column for each of their fields."""
     from esrbench.reports.table import Heading, Section, Table, plain
 
-    # What no record has is no column: without submissions there are no teams.
+    # A field that no record has gets no column: without submissions there are no teams.
     columns = [
         column
         for column in (records[0] if records else ())

@@ -68,7 +68,7 @@ NAME_ENGINE = "Write --engine local, slurm or ray as well."
 
 
 def by_effort(setting: str) -> str:
-    """What a setting of ``LatencyDesign`` is by each effort, or once where it is the same."""
+    """The value of a setting of ``LatencyDesign`` for each effort, or one value for all."""
     values = {name: f"{getattr(design, setting):g}" for name, design in EFFORTS.items()}
     if len(set(values.values())) == 1:
         return values["standard"]

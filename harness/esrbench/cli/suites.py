@@ -1,4 +1,4 @@
-"""How commands run suites, and print what came of them."""
+"""Runs suites for commands, and prints the results."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
 
 ROW = ("psnr_rgb", "params", "macs_ntire2022", "activations_ntire2022")
-"""What is shown of an entry as soon as it is scored and counted, by keys of metrics."""
+"""Metrics that are shown as soon as an entry is scored and counted."""
 ROW_TIMED = ("runtime_images",)
-"""What is shown once it is timed too."""
+"""Metrics that are shown once it is timed too."""
 MOST_WARNINGS = 2
 """Kinds of warnings that are shown below a table, unless all are wanted."""
 
@@ -254,7 +254,7 @@ def report(records: Sequence[RunRecord], *, verbose: bool = False) -> None:
 
 
 def hints(records: Sequence[RunRecord]) -> Iterator[str]:
-    """What would complete the runs, the most important first."""
+    """Commands that would complete the runs, the most important first."""
     newest = {record.entry.name: record for record in records}
     for name, record in newest.items():
         if record.advice and not record.ranked:
@@ -267,7 +267,7 @@ def hints(records: Sequence[RunRecord]) -> Iterator[str]:
 
 
 def demonstration_hints(entries: Iterable[EntryIdentity]) -> Iterator[str]:
-    """What to say of entries that ran with the weights that ship with esrbench."""
+    """The note on entries that ran with the weights that come with esrbench."""
     from esrbench.entries.registry import default_registry
 
     of_kind: dict[bool, dict[str, None]] = {}

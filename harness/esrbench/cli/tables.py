@@ -1,4 +1,4 @@
-"""How commands print a ``Table`` in the form that was asked for."""
+"""Prints a ``Table`` in the format that was asked for."""
 
 from __future__ import annotations
 

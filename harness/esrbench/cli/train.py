@@ -128,7 +128,7 @@ def train_command(
 
 
 def _line(progress: TrainingProgress) -> str:
-    """What a terminal shows of a line of the log."""
+    """The part of a line of the log that a terminal shows."""
     row = progress.row
     assert row is not None  # noqa: S101 - only called with one
     scored = "" if row.psnr is None else f", PSNR {row.psnr:.3f} dB"

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 MOST_IMAGES: Final = 64
-"""That are taken, evenly over all by name."""
+"""Images that are used, at even steps in the order of their names."""
 LEAST_SIDE: Final = 32
 MOST_SIDE: Final = 128
-"""Of a window at the centre of an image, in LR pixels."""
+"""Longest side of a window at the centre of an image, in LR pixels."""
 ADVICE = "Repair or remove these files; nothing was calibrated."
 
 
@@ -49,7 +49,7 @@ class Calibration:
     digests: Mapping[str, tuple[str, ...]]
 
     def quantisation(self, *, fp32_ends: bool = False) -> Quantisation:
-        """What records say of a network that is quantised by these images."""
+        """The description in records of a network that is quantised with these images."""
         lines = "".join(f"{pixel_digest(image)}\n" for image in self.images)
         sha256 = hashlib.sha256(lines.encode()).hexdigest()
         return Quantisation(images=len(self.images), sha256=sha256, fp32_ends=fp32_ends)

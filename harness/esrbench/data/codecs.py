@@ -59,7 +59,7 @@ _OTHER_KINDS = (
     (stat.S_ISBLK, "a device"),
 )
 _SLICE_BYTES = 2**16
-"""Of compressed pixels at a time, so that no second image lies in memory."""
+"""Bytes of compressed pixels at a time, so that no second image is in memory."""
 _BMP_HEADER = struct.Struct("<2sIHHIIiiHHI")
 _EXPECTED = "expected an 8-bit RGB PNG or an uncompressed 24-bit BMP"
 _ADVICE = "Convert the image to 8-bit RGB PNG without alpha, or fetch an undamaged copy."
@@ -218,7 +218,7 @@ def write_png(path: Path, rgb: npt.NDArray[np.uint8]) -> None:
         message = f"expected uint8 (H, W, 3), got {rgb.dtype} {rgb.shape}"
         raise ValueError(message)
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    # Of photographs, whose filtered rows hardly repeat, this saves a fifth of the time.
+    # For photographs this saves a fifth of the time, because their filtered rows hardly repeat.
     fast = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY)
     encoded = cv2.imencode(".png", bgr, fast)[1]
     replace_file(path, encoded.data, flush=False)
@@ -287,7 +287,7 @@ def _check_chunks(data: bytes, name: str) -> list[memoryview]:
     """Verify every chunk up to IEND: decoders skip the CRC of chunks that they do not use.
 
     Returns:
-        What the IDAT chunks hold, in order.
+        The content of the IDAT chunks, in order.
     """
     compressed: list[memoryview] = []
     view = memoryview(data)

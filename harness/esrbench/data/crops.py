@@ -67,7 +67,7 @@ class Crop:
 
 @dataclass(frozen=True, slots=True)
 class CropFolder:
-    """Where the crops of one entry's SR images go.
+    """The folder for crops of one entry's SR images.
 
     Attributes:
         folder: made when the first is written.
@@ -110,7 +110,7 @@ def choose_crops(pairs: ImagePairs) -> list[tuple[Crop, Pixels, Pixels]]:
 
 
 def _detailed(image: str, hr: Pixels, scale: int, random: np.random.Generator) -> Crop:
-    """Of some places in an image, that with most detail."""
+    """The place with most detail, among some places in an image."""
     height, width = (
         min(most, side) // scale * scale
         for most, side in zip((HEIGHT, WIDTH), hr.shape[:2], strict=True)

@@ -28,7 +28,7 @@ __all__ = ["ImagePairs", "dataset_names", "fetch_dataset", "get_dataset", "open_
 
 
 class DataSpec(NamedTuple):
-    """What ``--data`` names: a declared data set, a folder, or both.
+    """The value of ``--data``: a declared data set, a folder, or both.
 
     Attributes:
         source: declared name, or a folder that stands for itself.

@@ -42,7 +42,7 @@ class _UnavailableError(Exception):
 
 
 class _Expected(NamedTuple):
-    """What is declared of a file, as far as it is known, and who receives its progress."""
+    """The declared facts about a file, as far as known, and the receiver of its progress."""
 
     sha256: str | None
     size: int | None

@@ -21,7 +21,7 @@ LAYOUTS = (
 
 
 class Folders(NamedTuple):
-    """Where a data set keeps its HR images and the LR images of one scale, if it has any."""
+    """The folders of a data set's HR images, and of its LR images of one scale if it has any."""
 
     hr: Path
     lr: Path | None

@@ -1,8 +1,8 @@
 """Putting declared data sets into the cache: fetched, verified, unpacked, LR regenerated.
 
-A folder in the cache is complete or absent: it is filled under another name and renamed. What
-is unpacked from an archive is recorded in the same step, so that it can be proven later to be
-what the archive held.
+A folder in the cache is complete or absent: it is filled under another name and renamed. The
+hashes of unpacked files are recorded in the same step. So it can be proven later that they are the
+archive's content.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _RECORD = ".unpacked.json"  # hidden files are no data
 
 
 class Unpacked(Frozen):
-    """What a folder of the cache held when it was unpacked; kept in that folder.
+    """The content of a folder of the cache when it was unpacked; kept in that folder.
 
     Attributes:
         archive: SHA-256 of the archive.
@@ -63,7 +63,7 @@ def lr_folder(root: Path, scale: int) -> Path:
 
 
 def unpacked(folder: Path) -> Unpacked | None:
-    """What was recorded when a folder of the cache was unpacked from an archive, if it was."""
+    """The record of a folder of the cache that was unpacked from an archive; None without one."""
     try:
         return Unpacked.model_validate_json((folder / _RECORD).read_bytes())
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
 """LR and HR images in pairs, and the check that they may be measured on.
 
-Nothing is measured on images that have not been read completely: a truncated, renamed, grey or
-mismatched file is found here, together with all others, before any network runs.
+Images are read completely before any network runs. So all truncated, renamed, grey or mismatched
+files are found here, and reported together.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def check(
 
 
 def digest_line(name: str, lr: str, hr: str) -> str:
-    """What one pair adds to the digest of a data set: its name and two pixel digests."""
+    """The part of one pair in the digest of a data set: its name and two pixel digests."""
     return f"{name} {lr} {hr}\n"
 
 
@@ -184,7 +184,7 @@ def refused(title: str, scale: int, problems: Sequence[str]) -> DataError:
 
 
 def _examine(pairs: ImagePairs, index: int, *, bicubic: bool) -> tuple[str, tuple[Seen, Seen]]:
-    """What one pair adds to the digest, and what its files held.
+    """The part of one pair in the digest, and the content of its files.
 
     Raises:
         DataError: it may not be measured on.

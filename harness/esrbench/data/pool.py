@@ -20,7 +20,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 STOP_SECONDS = 2.0
-"""How long a signal waits for what is under way, such as an image that is being written."""
+"""Seconds that a signal waits for running work, such as an image that is being written."""
 
 
 class ImagePool:

@@ -21,7 +21,7 @@ _SETTLED_NANOSECONDS = 3 * 10**9
 
 
 class Version(NamedTuple):
-    """What tells one version of a file from another without reading it.
+    """Identity of one version of a file, found without reading it.
 
     Attributes:
         device: number of the file system.
@@ -39,7 +39,7 @@ class Version(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What an image file held when it was checked.
+    """The content of an image file when it was checked.
 
     Attributes:
         sha256: ``codecs.pixel_digest`` of its pixels.

@@ -33,7 +33,7 @@ MAX_BYTES = 8 * 2**30
 MAX_READ_BYTES = 16 * 2**20
 """Most of a zip file that is read at once, so also of its list of files."""
 BESIDE_IMAGES = frozenset({".txt", ".md", ".pdf", ".csv", ".json"})
-"""What challenges and papers put beside images; such files are passed over."""
+"""Files that challenges and papers put beside images; such files are passed over."""
 
 _CHUNK_BYTES = 2**20
 _BROKEN = (
@@ -45,7 +45,7 @@ _BROKEN = (
     zlib.error,
     zipfile.BadZipFile,
 )
-"""What ``zipfile`` raises for an archive that is damaged, encrypted or of an unknown kind."""
+"""Errors of ``zipfile`` for an archive that is damaged, encrypted or of an unknown kind."""
 
 
 class SrFile(NamedTuple):

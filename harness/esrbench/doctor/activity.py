@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from esrbench.records import Conditions, Diagnosis
 
 STEAL_SHARE = 0.01
-"""Of our CPUs, from which on the hypervisor's gifts to others are worth a warning beforehand."""
+"""Share of our CPUs' time that the hypervisor gives to others, from which on a warning is given."""
 NAMED_PROCESSES = 3
 NAMED_SHARE = 0.03
-"""Of one CPU, from which on a process is named."""
+"""Share of one CPU from which on a process is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def read_activity(machine: Machine) -> Activity:
 
 
 def monitor(machine: Machine) -> Monitor:
-    """What reads the times of our CPUs."""
+    """Reads the times of our CPUs."""
     return Monitor(machine.cpus, stat_file=machine.root / "proc/stat")
 
 

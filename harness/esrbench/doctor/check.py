@@ -1,4 +1,4 @@
-"""What a check looks at and what it finds."""
+"""Checks of the machine, and their findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sandbox networks run in on this machine."""
+"""The sandbox that networks run in on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well this machine tells equal things apart: a network against its own copy.
+"""The resolution of this machine: a race of a network against its own copy.
 
 The module is run in a process of its own, prepared as a worker is, so that threads, memory
 allocator and arithmetic are those of a run.
@@ -73,7 +73,7 @@ def check_resolution(machine: Machine, *, timeout_seconds: float = TIMEOUT_SECON
 
 
 def judge_resolution(pairs: Sequence[tuple[float, float]]) -> Diagnosis:
-    """What pairs of equal networks say of the machine.
+    """The findings about the machine from pairs of equal networks.
 
     The half-width of the interval falls with the square root of the number of pairs, as far
     as pairs are independent.
@@ -121,7 +121,7 @@ def _failed(finding: str) -> Diagnosis:
 def network_and_copy() -> tuple[nn.Module, nn.Module]:
     """A network from the global seed, and its copy with weights of its own but equal.
 
-    With other weights values would differ, and with them what arithmetic costs.
+    Other weights would give other values, and the cost of arithmetic depends on values.
     """
     from torch import nn
 

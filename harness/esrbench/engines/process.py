@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TAIL_BYTES: Final = 20_000
 END_SECONDS: Final = 20.0
-"""That a process may take to end its workers."""
+"""Seconds that a process may take to end its workers."""
 
 
 class CellProcess:

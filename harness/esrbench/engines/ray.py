@@ -1,7 +1,7 @@
 """Cells as tasks of a Ray cluster.
 
-A task begins ``esrbench cell`` in a process of its own, so that nothing which Ray sets in its
-workers (threads, priority, handlers of signals) reaches a measurement. It tells its node, then why
+A task starts ``esrbench cell`` in a separate process. So the settings of Ray's workers (threads,
+priority, signal handlers) do not affect a measurement. It tells its node, then why
 the cell failed. No result is read back: passes are files.
 """
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 BAD_AFTER: Final = 2
 """Failures on a node after which its cells go elsewhere."""
 SHARE: Final = 0.001
-"""Of a custom resource that only marks a node: many cells may have it."""
+"""Amount of a custom resource that only marks a node, so that many cells may have it."""
 CONNECT_SECONDS: Final = 10.0
 NODE_SECONDS: Final = 600.0
 """That cells wait for a node which can make them; a cluster may have to start it first."""

@@ -14,7 +14,7 @@ Text = Annotated[str, Field(min_length=1, max_length=300)]
 
 
 class EngineSettings(Frozen):
-    """Where the cells of a suite are made.
+    """The place where the cells of a suite are made.
 
     Attributes:
         name: ``local`` for this machine, ``slurm`` for jobs of a cluster, ``ray`` for tasks of one.

@@ -1,1 +1,1 @@
-"""What can be measured: networks, their weights, and data sets."""
+"""Entries that can be measured: networks and their weights."""

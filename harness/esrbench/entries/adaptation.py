@@ -1,4 +1,4 @@
-"""What stands around a network: padding and tiling that an entry declares, and its data range.
+"""Wraps a network: padding and tiling that an entry declares, and its data range.
 
 Padding and tiling are part of the network that is measured: they run on its own input, are counted
 and timed, and their memory is taken. An entry that needs them pays for them. Imports torch.
@@ -130,7 +130,7 @@ class Adapted(nn.Module):
 
 
 def starts(length: int, tile: int, overlap: int) -> Iterator[int]:
-    """Where the tiles of a side begin: every ``tile - overlap``, and the last so that it fits."""
+    """First pixels of the tiles of a side: every ``tile - overlap``; the last ends with it."""
     if length > tile:
         yield from range(0, length - tile, tile - overlap)
     yield length - tile

@@ -160,7 +160,7 @@ class _Reader(ast.NodeVisitor):
         self.questions.append(Question(node.lineno if node else self.line, text))
 
     def follow(self) -> Any:
-        """What the function returns for the team's number."""
+        """The return value of the function for the team's number."""
         with contextlib.suppress(_ReturnedError):
             self._block(self.script.tree.body)
         for found in (self.questions, self.modules, self.files):

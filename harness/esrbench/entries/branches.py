@@ -1,4 +1,4 @@
-"""What a branch of a challenge's ``select_model`` builds, as far as reading tells."""
+"""The network that a branch of a challenge's ``select_model`` builds, found by reading."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ UNKNOWN: Final = Unknown.UNKNOWN
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import statement names, such as ``models.team07.Net``."""
+    """The target of an import statement, such as ``models.team07.Net``."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a weights file holds, or holds under a key; or a state dict that is made of it.
+    """The content of a weights file, or of one of its keys; or a state dict that is made of it.
 
     Attributes:
         file: in the repository.

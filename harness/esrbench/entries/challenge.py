@@ -2,8 +2,8 @@
 
 The official efficient-SR repositories keep a branch for each team in ``test_demo.py``, code in
 ``models/`` and weights in ``model_zoo/``. An entry is the code that its branch imports, copied as
-it is, its weights, and a manifest that says what the branch does. What a manifest cannot say is
-copied from the branch into a module beside it.
+it is, its weights, and a manifest that says what the branch does. If a manifest cannot express a
+part of the branch, that part is copied into a module beside it.
 """
 
 from __future__ import annotations
@@ -395,7 +395,7 @@ def _add_code(draft: _Draft, script: Script, modules: Sequence[str], branch: Bra
 
 
 def _asked(draft: _Draft, tree: ast.Module) -> list[str]:
-    """What code does that the sandbox or the declared precision may not allow."""
+    """Actions of code that the sandbox or the declared precision may not allow."""
     asked = []
     if any(name.startswith(_COMPILING) for name in _imports(tree, ())):
         asked.append("compiles an extension while it runs, which the sandbox refuses")
@@ -470,8 +470,8 @@ def _add_build(
 ) -> str | None:
     """Declare how an extension is compiled that an entry imports, and add its sources.
 
-    Code that does without it is measured with it and counted without. What only CUDA compiles is
-    left out of such an entry, so that it runs on a CPU.
+    Code that does without it is measured with it and counted without. Sources that only CUDA
+    compiles are left out of such an entry, so that it runs on a CPU.
 
     Args:
         draft: of the entry.

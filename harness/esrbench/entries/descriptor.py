@@ -1,4 +1,4 @@
-"""What is known of a network before it is imported: one frozen descriptor each; no torch.
+"""Facts about a network that are known before it is imported: one frozen descriptor each; no torch.
 
 Descriptors are data. The network's code is imported only where it runs, from the lazy target.
 """
@@ -28,7 +28,7 @@ TARGET_PATTERN = r"^.+:[A-Za-z_][A-Za-z0-9_.]*$"
 MAX_DISPLAY_NAME = 40
 """Most characters of a name in tables and figures of papers."""
 CITATION_KEY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9:._+-]{0,63}$"
-"""What ``\\cite`` of LaTeX takes and nothing that it reads as something else."""
+"""Keys that LaTeX's ``\\cite`` accepts, without characters that LaTeX treats specially."""
 IDENTIFIER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
 
 Scale = Annotated[int, Field(ge=1, le=16)]
@@ -175,7 +175,7 @@ class ReleasedWeights(Frozen):
 
 
 class NetworkFacts(Frozen):
-    """How a network is built and run, as descriptors and manifests declare it.
+    """The way a network is built and run, as descriptors and manifests declare it.
 
     Attributes:
         name: lower-case identifier.
@@ -266,7 +266,7 @@ class NetworkFacts(Frozen):
 
     @property
     def targets(self) -> dict[str, str]:
-        """What is imported to build and deploy it, by field."""
+        """The targets that are imported to build and deploy it, by field."""
         fields = ("factory", "prepare", "deploy", "pure_torch")
         named = {field: getattr(self, field) for field in fields}
         return {field: each for field, each in named.items() if each is not None and ":" in each}

@@ -1,8 +1,8 @@
 """Python environments of entries: made by uv from a lock with hashes, and kept in the cache.
 
 Installing is a command of its own and never a side effect of a run. Only wheels are taken, so that
-nothing of them runs while they are installed. What is installed may still run whenever the
-environment's interpreter starts, so that only a sandbox starts it.
+nothing of them runs while they are installed. Installed packages may run code whenever the
+environment's interpreter starts. So it starts only in a sandbox.
 """
 
 from __future__ import annotations

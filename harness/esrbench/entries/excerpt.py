@@ -46,7 +46,7 @@ def excerpt(
 def needed_before(
     statements: Sequence[ast.stmt], used: Sequence[ast.stmt], known: Sequence[str] = ()
 ) -> list[ast.stmt]:
-    """Those of some statements that give what others use, directly or not.
+    """The statements that define names which others use, directly or indirectly.
 
     Args:
         statements: in order, of which those before the first of ``used`` count.
@@ -64,7 +64,7 @@ def needed_before(
 
 
 def network_name(script: Script) -> str:
-    """What the network is called where the script's function returns it."""
+    """The name of the network in the return statement of the script's function."""
     for node in ast.walk(script.function):
         match node:
             case ast.Return(ast.Tuple([ast.Name(name), *_]) | ast.Name(name)):

@@ -103,7 +103,7 @@ def use_of(
 def _imports(
     tree: ast.Module, place: tuple[str, ...], *, is_package: bool
 ) -> Iterator[tuple[tuple[str, ...], bool]]:
-    """What a module imports, and whether it catches that it is not there."""
+    """The imports of a module, and whether it catches that one is missing."""
     caught = {
         id(node)
         for each in ast.walk(tree)

@@ -1,4 +1,4 @@
-"""How a factory is called: by its declared arguments, and with the scale where it takes one.
+"""Calls a factory with its declared arguments, and with the scale if it takes one.
 
 Runs where the factory is imported, which for a submission is its worker.
 """
@@ -54,13 +54,14 @@ def _working_in(folder: str) -> Iterator[None]:
 def arguments_of(
     descriptor: ModelDescriptor, factory: Callable[..., Any], scale: int
 ) -> tuple[list[Any], dict[str, Any]]:
-    """What a factory is called with, by position and by keyword.
+    """The arguments of a factory, by position and by keyword.
 
-    The scale is passed under ``scale_argument``, else under the one of ``SCALE_NAMES`` that is
-    among the factory's parameters, else as ``scale`` to a factory that takes any keyword. It is
-    not passed where the declared arguments have one of these names, and where the factory has
-    none of them and only one scale is declared. Of several of these names one is meant if it
-    alone has no default; if each has one and only one scale is declared, all keep it.
+    The scale is passed as ``scale_argument`` if there is one. Otherwise it is passed under the
+    name of ``SCALE_NAMES`` that is a parameter of the factory. A factory without such a parameter
+    that takes any keyword gets ``scale``. It is not passed where the declared arguments have one
+    of these names, and where the factory has none of them and only one scale is declared. If there
+    are several of these names, the only one without a default is used; if each has one and only
+    one scale is declared, all keep it.
 
     Args:
         descriptor: declares arguments and scales.

@@ -52,7 +52,7 @@ NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9._]*-[a-z0-9][a-z0-9._-]*$"
 _IDENTIFIER = r"[A-Za-z_]\w*"
 _IDENTIFIERS = rf"{_IDENTIFIER}(\.{_IDENTIFIER})*"
 CODE_SUFFIXES: Final = (".py", ".so", ".pyd", ".toml")
-"""What identifies an entry cannot be its weights, which are hashed apart."""
+"""Files that identify an entry cannot be its weights, which are hashed separately."""
 _PATTERNS = {
     "name": "expected TEAM-NAME in lower case, such as team07-fastsr",
     "sha256": "expected 64 hexadecimal digits in lower case",

@@ -157,7 +157,7 @@ def build_network(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> 
 def build_deployed(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> nn.Module:
     """A network with random weights in the form in which it is counted and timed.
 
-    That is the deployed network behind the padding and tiling that its descriptor declares.
+    This is the deployed network within the padding and tiling that its descriptor declares.
 
     Raises:
         UsageError, RegistrationError: see ``build_network`` and ``deploy``.
@@ -214,5 +214,5 @@ def load_network(
 
 
 def fetch_command(descriptor: ModelDescriptor) -> str:
-    """How to get the weights that were released for a network."""
+    """Advice on how to get the weights that were released for a network."""
     return f"run `esrbench fetch weights {descriptor.name}`"

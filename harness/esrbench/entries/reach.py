@@ -1,7 +1,7 @@
-"""Which modules of a submission the harness imports, found by reading import statements.
+"""Finds the modules of a submission that the harness imports, by reading import statements.
 
-When in doubt a module is taken to be imported: this leaves out scripts for training and testing
-that lie beside a network, and hides nothing.
+If in doubt, a module counts as imported. This leaves out scripts for training and testing in the
+same folder, and hides nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MAX_BYTES: Final = 2**20
 _BY_NAME: Final = frozenset(
     {"importlib", "imp", "runpy", "pkgutil", "zipimport", "pickle", "dill", "joblib", "cloudpickle"}
 )
-"""Modules by which others can be imported whose names reading does not tell."""
+"""Modules that can import others whose names cannot be read from the source."""
 
 _RUNNING: Final = frozenset({"__import__", "__builtins__", "exec", "eval", "compile"})
 

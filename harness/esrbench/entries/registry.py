@@ -41,7 +41,7 @@ FROM_A_FILE = (
     'cell, with @esrbench.register_model("mynet", scales=(4,)) above it. Then `import mynet` and '
     'run "mynet".'
 )
-"""How a network gets a name under which a worker finds it."""
+"""Text on how a network gets a name under which a worker finds it."""
 FactoryT = TypeVar("FactoryT", bound="Callable[..., Any]")
 
 
@@ -171,8 +171,9 @@ def resolve_names(registry: Registry, names: Iterable[str]) -> list[str]:
     """Names of networks that are given as names or as paths; folders of submissions are registered.
 
     A registered name goes before a folder of the same name; write ``./NAME`` for the folder. A
-    folder that holds folders with manifests stands for all of these. What cannot be registered is
-    in ``registry.broken`` afterwards. A name that is no path is left as it is, known or not.
+    folder that holds folders with manifests stands for all of these. Entries that cannot be
+    registered are in ``registry.broken`` afterwards. A name that is no path is left as it is,
+    known or not.
 
     Raises:
         UsageError: a path that is not there, or no folder.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What reading did not tell, and the line of the script where it stands."""
+    """An open question after reading the script, and the line that it is about."""
 
     line: int
     text: str
@@ -106,7 +106,7 @@ def selects(test: ast.expr, script: Script) -> bool:
 
 
 def special_uses(script: Script, number: int) -> list[Question]:
-    """Where the script treats a team apart outside of its branch."""
+    """Places outside a team's branch where the script treats the team specially."""
     inside = set(map(id, ast.walk(script.function)))
     return [
         Question(node.lineno, f"the script treats this team apart: {ast.unparse(node.body[0])}")

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from esrbench.entries.descriptor import ModelDescriptor
 
 SOURCE_SUFFIXES = frozenset({".py", ".pyx", ".c", ".cc", ".cpp", ".h", ".hpp", ".cu", ".cuh"})
-"""Of files of an installed package that define what it computes."""
+"""Suffixes of files of an installed package that define what it computes."""
 MOST_IMPORTS = 8
 """Files that a definition is looked for in, from one import to the next."""
 
 MAX_FOLDER_FILES = 10_000
 MAX_FOLDER_BYTES = 2 * 2**30
-"""Of a submission's folder: room for the weights of several scales, and a second to hash it."""
+"""Most bytes of a submission's folder: enough for weights of several scales, hashed in a second."""
 
 
 def require_bounded(folder: Path) -> None:
@@ -113,7 +113,7 @@ def source_sha256(descriptor: ModelDescriptor) -> str:
 
 
 def view_paths(descriptor: ModelDescriptor) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """What a worker that sees little must see to import an entry.
+    """The files and folders that a sandboxed worker must see to import an entry.
 
     Returns:
         Folders (or single files) that must be readable, and folders that must be on ``sys.path``.
@@ -164,7 +164,7 @@ def _require_file(path: str) -> Path:
 
 
 def _find(top: str) -> ModuleSpec:
-    """Where a top-level module would come from; finding that imports nothing of it."""
+    """Where a top-level module would be imported from; finding that imports nothing of it."""
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):  # a module that was made by hand has no spec

@@ -1,10 +1,9 @@
 """Modules and tensors of a network, read and copied without calling its own code.
 
 A network's classes may override ``parameters``, ``modules``, ``__deepcopy__``, ``__reduce__`` or
-``to``, and could show a counter other modules than it runs. So these methods are never called: the
-attributes of each module are read where torch keeps them, and a copy has the same classes and the
-same attributes.
-Imports torch.
+``to``, and could show a counter other modules than it runs. So these methods are never called. The
+attributes of each module are read where torch keeps them. A copy has the same classes and the same
+attributes. Imports torch.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _ATTRIBUTES: Final = nn.Module.__dict__["__dict__"]
 """Descriptor of a module's attributes; a class may hide them behind a property of that name."""
 
 _COMPILED: Final = "_compiled_call_impl"
-"""What ``module.compile()`` leaves on a module, which torch does not copy either."""
+"""Attributes that ``module.compile()`` sets on a module; torch does not copy them either."""
 
 _GROUPS: Final = ("_parameters", "_buffers", "_modules")
 """Attributes in which torch keeps what a module registered."""
@@ -265,7 +264,7 @@ def _ask_torch(module: nn.Module) -> None:
 
 
 def _copy(value: Any, memo: dict[int, Any], place: TensorMap | None) -> Any:  # noqa: C901, PLR0911, PLR0912 - one way a kind
-    """What ``copy.deepcopy`` does, but for the ways of classes that are not torch's or Python's.
+    """Do the work of ``copy.deepcopy``, without the copy methods of strangers' classes.
 
     Args:
         value: what to copy.

@@ -124,7 +124,7 @@ def missing_requirements(
 
 
 def install_advice(descriptor: ModelDescriptor) -> str:
-    """How to install what an entry requires."""
+    """Advice on how to install an entry's requirements."""
     quoted = " ".join(map(shlex.quote, descriptor.requirements))
     return (
         f"Give it an environment of its own: esrbench env create {descriptor.name} --requirements "
@@ -146,7 +146,7 @@ def requirements_notice(descriptor: ModelDescriptor) -> Notice | None:
 
 
 def module_advice(descriptor: ModelDescriptor, module: str) -> str:
-    """What to do where a module is missing that an entry's code imports."""
+    """Advice if a module is missing that an entry's code imports."""
     if missing_requirements(descriptor):
         return f"{install_advice(descriptor)}."
     top = module.partition(".")[0]
@@ -175,7 +175,7 @@ def precision_notice(descriptor: ModelDescriptor, precision: str) -> Notice | No
 
 
 def claim_tolerance(claimed: float) -> float:
-    """How far a count may be from a claim that was rounded or truncated to its last digit.
+    """Allowed difference between a count and a claim that was rounded or truncated.
 
     One unit of the last digit that is not 0 (0.242e6 is good to 1000), but never more than 1 %.
     """

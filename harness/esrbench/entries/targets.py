@@ -91,7 +91,7 @@ def resolve_factory(target: str, *, folder: str | None = None) -> Callable[..., 
 
 
 def importable_location(module: str) -> str | None:
-    """How a new process imports a module that is imported here.
+    """Describes how a new process imports a module that is imported here.
 
     pytest imports ``conftest.py`` and test modules, and Python a script, under names that mean
     nothing, or another file, elsewhere. Such a module is named by its file, where relative imports

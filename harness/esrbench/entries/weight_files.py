@@ -142,7 +142,7 @@ def require_intact(path: Path, declared: ReleasedWeights, *, advice: str) -> Non
 def identity_of(
     path: Path, sha256: str, declared: ReleasedWeights | None, *, data_range: float = 1.0
 ) -> WeightsIdentity:
-    """What a record says of a file, by its declaration if it has one.
+    """The description of a file in a record, from its declaration if it has one.
 
     Args:
         path: the file.

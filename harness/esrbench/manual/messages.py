@@ -1,4 +1,4 @@
-"""What every notice and every status of a run means, and what to do about it.
+"""The meaning of every notice and every status of a run, and what to do about it.
 
 A notice itself has a message with figures. This is what can be said of all notices of its kind.
 """
@@ -312,4 +312,4 @@ NOTICES: Final = {
         "no column shows whether an entry beats the interpolation", "tell it in the terms"
     ),
 }
-"""By the code that stands in a record and in front of a warning."""
+"""By the code that is in a record and in front of a warning."""

@@ -106,7 +106,7 @@ def _field_lines(model: type[BaseModel], paths: Mapping[type[BaseModel], str]) -
 
 
 def _meanings(model: type) -> dict[str, str]:
-    """What docstrings say of the fields of a model and of what it inherits."""
+    """Docstrings of the fields of a model, inherited ones included."""
     found: dict[str, str] = {}
     for each in reversed(model.__mro__):
         _, _, listed = (inspect.cleandoc(each.__doc__ or "")).partition("Attributes:\n")

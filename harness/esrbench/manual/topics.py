@@ -22,7 +22,7 @@ _TERM = re.compile(r"^(\S.*)\n: (.+(?:\n  .+)*)", re.MULTILINE)
 
 
 def folder() -> Path:
-    """Where the pages are: in an installed distribution, or in a checkout."""
+    """The folder of the pages: in an installed distribution, or in a checkout."""
     package = Path(__file__).resolve().parents[1]
     packaged = package / "docs"
     return packaged if packaged.is_dir() else package.parents[1] / "docs"
@@ -47,7 +47,7 @@ def read_page(page: Path) -> str:
 
 
 def find(name: str, commands: Mapping[str, str]) -> str:
-    """What the manual says of a topic, in Markdown.
+    """The manual's text on a topic, in Markdown.
 
     Args:
         name: of a page, notice, status, metric, term or command.

@@ -84,7 +84,7 @@ def compared_protocols(
 
 
 class BackendFigures(Frozen):
-    """What a backend makes of one network.
+    """The result of a backend for one network.
 
     Attributes:
         network: registered name.

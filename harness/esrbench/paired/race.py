@@ -109,8 +109,8 @@ def race(
 ) -> RaceRecord:
     """Time two networks in interleaved pairs at the protocol's fixed input until it is decided.
 
-    Both run in the same process, so they must be trusted: each could slow the other down. Where one
-    has an interpreter of its own, both run in it.
+    Both run in the same process, so they must be trusted: each could slow the other down. If one
+    has its own interpreter, both run in it.
 
     Args:
         candidate: the network in question; may be the baseline itself.

@@ -43,7 +43,7 @@ def parse_rule(text: str, named: str) -> Rule:
         DataError: no TOML, or fields that make no rule; lists all of them.
     """
     try:
-        # By way of JSON, as strict reading of Python objects would refuse lists for tuples.
+        # Through JSON, because strict reading of Python objects would refuse lists for tuples.
         document = json.dumps(tomllib.loads(text), default=str)
         return Rule.model_validate_json(document, strict=True)
     except tomllib.TOMLDecodeError as error:

@@ -1,4 +1,4 @@
-"""What measurements leave behind: raw samples, summaries, identity, and what is absent and why.
+"""Records of measurements: raw samples, summaries, identity, and what is absent and why.
 
 Durations are seconds, sizes are bytes, FLOPs are multiply-accumulates (``macs``).
 """

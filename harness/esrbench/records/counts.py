@@ -1,4 +1,4 @@
-"""What a network costs by counting: parameters, operations, memory that a forward needs."""
+"""Counted costs of a network: parameters, operations, memory that a forward needs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def unknown_cost(uncounted: Mapping[str, int]) -> dict[str, int]:
 
 
 class CounterResult(Frozen):
-    """What one counter says about one forward.
+    """The result of one counter for one forward.
 
     Attributes:
         counter: which rule counted.
@@ -144,7 +144,7 @@ class Recount(Frozen):
 
 
 class Audit(Frozen):
-    """What the dispatcher really ran, whichever way the network's code called it.
+    """The operators that the dispatcher ran, however the network's code called them.
 
     Attributes:
         sizes: counts at several input sizes, smallest first; a network that works less at some
@@ -167,9 +167,8 @@ class Audit(Frozen):
         opaque: custom operators, whose cost only their author knows, likewise; and ways by
             which pixels came or went out of sight.
         derived_output: the output derives from the input by operators that were seen.
-        complete: everything that ran was counted or is known to multiply and accumulate
-            nothing, the output was derived by it, and the recount agrees: the count may be
-            trusted.
+        complete: whether the count can be trusted. Everything that ran was counted or is known to
+            multiply and accumulate nothing, the output derives from it, and the recount agrees.
     """
 
     sizes: tuple[SizedCount, ...]
@@ -285,8 +284,8 @@ class Complexity(Tabular):
         buffer_elements: elements of all distinct buffers.
         state_bytes: bytes of parameters and buffers as held in memory.
         counters: one result a counter, or why there is none.
-        at_1280x720: what the ``aten`` counter says for an SR image of 1280x720, or of 960x960,
-            which has as many pixels, where the scale divides that alone.
+        at_1280x720: result of the ``aten`` counter for an SR image of 1280x720. If the scale only
+            divides 960x960, which has as many pixels, it is for that size.
         audit: what ran at several sizes, by operator.
         audit_seed: from which one of those sizes was drawn, or None if none was.
         predicted_memory: that one forward needs on a GPU.

@@ -1,4 +1,4 @@
-"""What an organiser decided about entries and runs after they were measured."""
+"""An organiser's decisions about entries and runs after they were measured."""
 
 from __future__ import annotations
 

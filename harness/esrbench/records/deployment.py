@@ -1,4 +1,4 @@
-"""How a backend ran a network, and whether it gives the pixels that eager torch gives."""
+"""How a backend ran a network, and whether its pixels equal those of eager torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from esrbench.protocol import Frozen
 from esrbench.records.values import Absent, Count, Seconds, Sha256
 
 ONE_LEVEL_SHARE: Final = 1e-4
-"""Of all values, up to which a difference by one level is rounding."""
+"""Share of all values up to which a difference by one level counts as rounding."""
 EQUAL_DB: Final = 0.005
 """Difference of mean PSNR up to which two sets of SR images are of one class: half of what the
 challenge prints."""
@@ -59,7 +59,7 @@ class Equality(Frozen):
 
 
 class Graph(Frozen):
-    """What a backend runs in place of a network's code.
+    """The graph that a backend runs instead of a network's code.
 
     Attributes:
         sha256: of its files.

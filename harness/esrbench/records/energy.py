@@ -11,7 +11,7 @@ from esrbench.records.values import Count, Seconds
 
 
 class EnergyWindow(Frozen):
-    """What a counter told between its first change in a window and its last.
+    """The reading of a counter between its first change in a window and its last.
 
     Attributes:
         seconds: between these two changes.

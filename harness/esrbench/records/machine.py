@@ -1,4 +1,4 @@
-"""What was found of a machine before something was measured on it."""
+"""Findings about a machine, made before something was measured on it."""
 
 from __future__ import annotations
 

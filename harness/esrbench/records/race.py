@@ -42,9 +42,9 @@ class PairedProcess(Frozen):
     """What one fresh process timed.
 
     Attributes:
-        loaded_first: which network was loaded, and made its first forward, before the other.
-            It alternates from process to process, and the order of the copies with it, unless
-            the other order has to catch up with pairs that were set aside.
+        loaded_first: which network was loaded, and made its first forward, before the other. It
+            alternates from process to process, and the order of the copies does too. It does not
+            alternate while the other order has fewer pairs, because some were set aside.
         cpus: logical CPUs it was pinned to; empty where the system has no such notion.
         batches: in order.
     """

@@ -59,7 +59,7 @@ for.
 """
 
 LoadedBy = Literal["factory"]
-"""What loads a weights file in place of the harness."""
+"""Code that loads a weights file instead of the harness."""
 
 Role = Literal["network", "floor", "images"]
 """What an entry is; see ``EntryIdentity``."""
@@ -115,7 +115,7 @@ MAX_LISTED: Final = 20
 
 
 class WeightsLayout(Frozen):
-    """How a weights file was read that is not its network's state dict and nothing else.
+    """How a weights file was read that is more than its network's state dict.
 
     Attributes:
         key: name under which the state dict lies; None for the file itself.
@@ -257,7 +257,7 @@ class Environment(Frozen):
 
 
 class Software(Frozen):
-    """What a network runs with, or is counted with: an interpreter and its libraries.
+    """The software that runs or counts a network: an interpreter and its libraries.
 
     Attributes:
         python: version of Python.
@@ -322,7 +322,7 @@ class RunRecord(Tabular):
     energy: Energy | Absent | None = None
 
     def __repr_args__(self) -> Iterator[tuple[str, Any]]:
-        """What was run, on what, and how it ended."""
+        """The parts of the short text: what was run, on what, and how it ended."""
         yield "entry", self.entry.name
         yield "scale", self.entry.scale
         yield "data", self.data.name

@@ -1,4 +1,4 @@
-"""What was timed and how much memory it took, and under which conditions."""
+"""Times and memory of forwards, and the conditions under which they were measured."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Conditions(Frozen):
 
 
 class VariantScores(Frozen):
-    """How well delivered SR fits, for the image as it is and for variants of it.
+    """Scores of delivered SR, for the image as it is and for variants of it.
 
     A variant is a window, of the LR image's own size, of the image mirrored at its borders, and
     then flipped or not; its HR is known exactly. Both means are over the same HR pixels, none of
@@ -93,9 +93,10 @@ class LatencySamples(Tabular):
             claims them.
         delivered_seconds: of the same rounds by the evaluator's monotonic clock: from revealing
             the LR pixels to its own copy of all SR pixels as uint8.
-        repeated_seconds: the same clock's, of pairs of neighbouring rounds made afterwards: first
-            the round with a new input, then the one that repeated the input of the round before it.
-            Which came first in time was drawn by chance. Empty where that was not tried.
+        repeated_seconds: by the same clock, pairs of neighbouring rounds that were made
+            afterwards. The first figure is that of the round with a new input. The second is that
+            of the round that repeated the input of the round before it. A random draw decided
+            which came first in time. Empty where that was not tried.
         preparation_seconds: times of enlarging the LR image by bicubic, which the evaluator does
             before each round, for networks that take it enlarged; empty for others.
         settling_seconds: that the worker took after these rounds, all together, to check what they
@@ -132,14 +133,14 @@ class LatencySamples(Tabular):
     idle_cpus: Share | None = None
 
     def __repr_args__(self) -> Iterator[tuple[str, Any]]:
-        """What was timed, and the median of how many rounds."""
+        """The timed input, and how many rounds its median has."""
         yield "lr_size", self.lr_size
         yield "rounds", len(self.seconds)
         yield "median_seconds", median(self.seconds)
 
 
 class NullSamples(Frozen):
-    """What measuring takes without a network, by one whose own account is trusted.
+    """The overhead of a forward, measured by a null network whose own time is trusted.
 
     Attributes:
         lr_size: LR height and width in pixels.
@@ -206,8 +207,9 @@ class Replicate(Frozen):
 class Trust(Frozen):
     """The evaluator's own account of an entry's time, and what its tests for cheating found.
 
-    The externally measured time is the mean over images and processes of the median from
-    revealing a fresh input to holding all SR pixels, less the same median of the null network.
+    The externally measured time is a mean over images and processes. For each, it is the median
+    time from revealing a new input to having all SR pixels, minus the same median of the null
+    network.
 
     Attributes:
         claimed_seconds: the worker's own account of the same rounds.
@@ -217,9 +219,9 @@ class Trust(Frozen):
             deviation, mean over images and processes; None likewise.
         delivered_seconds: from revealing a fresh input to holding all SR pixels, the null network's
             time included.
-        withheld_seconds: by which claims lie below delivery less the null network's time, compared
-            round by round, as a mean of medians. Medians do not add up: where a worker has two
-            speeds, their difference may be large although no round's claim is wrong.
+        withheld_seconds: by how much claims are below delivery minus the null network's time,
+            compared round by round; a mean of medians. Medians do not add up: where a worker has
+            two speeds, their difference may be large although no round's claim is wrong.
         fixed_claimed_seconds: the worker's account of the fixed input; None if it was not timed.
         fixed_trusted_seconds: the evaluator's, likewise or without the null network.
         fixed_tolerance_seconds: within which both agree; None likewise.
@@ -269,7 +271,7 @@ class Trust(Frozen):
 
 
 class BaselineTimes(Frozen):
-    """What the baseline took in the same rounds, one figure a replicate of the entry.
+    """The baseline's runtime in the same rounds, one figure for each replicate of the entry.
 
     Rounds that the baseline did not reach are None.
 

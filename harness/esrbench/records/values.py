@@ -1,4 +1,4 @@
-"""A measured value, and what stands in its place where there is none."""
+"""A measured value, and its replacement if there is none."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Absent(Frozen):
 
 
 def required(found: FoundT | Absent, of: str = "") -> FoundT:
-    """What was measured, of what is named in front of the reason if nothing was.
+    """A measured value; if it is absent, an error that begins with the name of what is missing.
 
     Raises:
         MeasurementError: nothing was.

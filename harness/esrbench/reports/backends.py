@@ -42,7 +42,7 @@ def backends_table(
     environment: Environment,
     data: str,
 ) -> Table:
-    """What each backend makes of each network.
+    """The results of each backend for each network.
 
     Args:
         figures: of networks one after the other.
@@ -127,7 +127,7 @@ def _notes(
     environment: Environment,
     data: str,
 ) -> Iterator[str]:
-    """How the figures were taken, and why some are not there."""
+    """How the figures were measured, and why some are missing."""
     ran = [each.deployment for each in figures if not isinstance(each.deployment, Absent)]
     size = size_text(protocols[0].counted_input)
     versions = {name: version for each in ran for name, version in each.versions.items()}

@@ -1,4 +1,4 @@
-"""What the gate found, for people and for CI: terminal, markdown, JUnit XML, annotations."""
+"""The gate's findings, for people and for CI: terminal, Markdown, JUnit XML, annotations."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from esrbench.reports.table import TableCell, Tone
 
 SUMMARY_BYTES: Final = 1024 * 1024
-"""What GitHub takes of a step's summary; more than that and it shows nothing of it."""
+"""GitHub's limit for a step's summary; more than that and it shows nothing of it."""
 COMMENT_BYTES: Final = 65_536
-"""What GitHub takes of a comment: as many characters, so as many bytes are never too many."""
+"""GitHub's limit for a comment. It counts characters, so this number of bytes is never too many."""
 TONES: Final[dict[Verdict, Tone]] = {
     "regressed": "wrong",
     "failed": "wrong",
@@ -45,7 +45,7 @@ _HEADINGS = {WEIGHTS: "Weights (SHA-256)", RUNTIME: "Runtime ratio", ENTRY: "Ent
 def gate_table(
     report: GateReport, *, brief: bool = False, everything: bool = True, left_out: int = 0
 ) -> Table:
-    """What was found, worst first, what to do, and the outcome.
+    """The findings, the most serious first, with advice and the outcome.
 
     Args:
         report: of a check.
@@ -269,7 +269,7 @@ def _account(finding: Finding) -> str:
 
 
 def _advice(findings: Sequence[Finding]) -> list[str]:
-    """What to do, each once, in order."""
+    """The advice of all findings, each once, in order."""
     return list(dict.fromkeys(each.advice for each in findings if each.advice))
 
 

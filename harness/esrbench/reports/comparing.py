@@ -102,7 +102,7 @@ def build_comparison(
 
 
 def display_names(entries: Sequence[str], registry: Registry) -> dict[str, str]:
-    """What a table or figure calls its entries: those that share a display name have both names."""
+    """Names of entries in a table or figure; entries that share a display name have both names."""
     wished = {n: registry.get(n).display_name if n in registry else None for n in entries}
     taken = Counter(each.casefold() for each in wished.values() if each is not None)
     return {
@@ -242,7 +242,7 @@ class _Cells:
             hosts = tuple(each for each in hosts if (scale, each) in run_on)[:1] or hosts[:1]
         found = [self._from_run((name, scale, host), column.metric) for host in hosts]
         measured = (cell for cell in found if isinstance(cell, CellValue))
-        # Where none is, the reason of a run says more than that there was none.
+        # If there is none, the reason of a run says more than that there was no run.
         telling = (c for c in found if isinstance(c, Absent) and c.reason != NOT_RUN)
         return next(measured, next(telling, found[0]))
 

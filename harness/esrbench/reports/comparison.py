@@ -151,8 +151,8 @@ def with_columns(comparison: Comparison, metrics: Iterable[str]) -> Comparison:
 def places(metric: str, figures: Sequence[CellValue]) -> list[Literal[1, 2] | None]:
     """Places of the figures of one column, in their order; nothing is best where one stands alone.
 
-    What counts is what is shown: figures of equal digits share a place, and so do noisy ones
-    whose interval holds a value that the best one's interval holds too.
+    The shown digits count: figures with equal digits share a place. Noisy figures share one if
+    their intervals overlap that of the best.
     """
     if len(figures) <= 1:
         return [None] * len(figures)

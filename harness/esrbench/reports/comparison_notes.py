@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def notes_on(
     comparison: Comparison, choice: Choice, printed: Mapping[PublishedKey, PublishedFigure]
 ) -> Iterator[Note]:
-    """What a table needs: its marks, its inputs and device, what failed or could mislead.
+    """Notes that a table needs: its marks, inputs and device, failures, and possible errors.
 
     Args:
         comparison: the table, without notes.
@@ -67,7 +67,7 @@ def notes_on(
 def details_on(
     comparison: Comparison, choice: Choice, undefined: Mapping[str, Sequence[int]]
 ) -> Iterator[Note]:
-    """Where published figures come from, why cells are empty, how scores were taken.
+    """Where published figures come from, why cells are empty, and how scores were computed.
 
     Args:
         comparison: the table, without notes.
@@ -198,7 +198,7 @@ def _apart_in_time(comparison: Comparison, runs: Sequence[RunRecord]) -> bool:
 
 
 def _devices(comparison: Comparison, runs: Sequence[RunRecord]) -> Iterator[Note]:
-    """What noisy figures were measured on, and whether the evaluator disputes them."""
+    """The device of noisy figures, and whether the evaluator disputes them."""
     devices = grouped((device_statement(run), _where_run(run, comparison)) for run in runs)
     for device, where in devices.items():
         on = f" ({', '.join(dict.fromkeys(where))})" if len(devices) > 1 else ""

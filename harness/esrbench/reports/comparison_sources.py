@@ -1,4 +1,4 @@
-"""What fills a comparison table: the newest comparable run a cell, and published figures."""
+"""Sources of a comparison table: the newest comparable run for each cell, and published figures."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ LOG_LINES = 15
 
 
 def blocks(subject: BaseModel, scale: int | None, depth: int, input_size: tuple[int, int]) -> Table:
-    """What each block of a network costs.
+    """The cost of each block of a network.
 
     Args:
         subject: descriptor of the network.

@@ -1,4 +1,4 @@
-"""What ``esrbench doctor`` found, as a table."""
+"""The findings of ``esrbench doctor``, as a table."""
 
 from __future__ import annotations
 

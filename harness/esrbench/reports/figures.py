@@ -180,7 +180,7 @@ def ablation(comparison: Comparison, *, columns: int = 1, title: str = "") -> Fi
 def cost(
     entries: Sequence[tuple[str, Sequence[Block]]], *, columns: int = 1, title: str = ""
 ) -> Figure:
-    """Where the cost of entries lies: the share of each block in MACs, activations and memory.
+    """The cost of entries: the share of each block in MACs, activations and memory.
 
     Args:
         entries: names, and blocks as records hold them: the network first.
@@ -344,7 +344,7 @@ def save(figure: Figure, path: Path) -> None:
     if form not in FORMATS:
         message = f"{path}: expected a name that ends in .{', .'.join(FORMATS)}"
         raise UsageError(message, advice="For example -o figure.pdf.")
-    # What a file says of the moment at which it was made.
+    # Metadata of a file about the time when it was made.
     dates: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
     options = {"metadata": dates[form]} if form in dates else {}
     import matplotlib as mpl
@@ -543,7 +543,7 @@ def _draw(
 
 
 def notes_below(comparison: Comparison) -> list[Note]:
-    """What the caption of a chart should say: the notes of the table, and who is not drawn.
+    """Text for the caption of a chart: the notes of the table, and the entries that are not drawn.
 
     Args:
         comparison: as the chart takes it: the metrics across and up come first.
@@ -568,7 +568,7 @@ def _weights(comparison: Comparison, points: Sequence[Point]) -> list[str | None
 
 
 def _weights_notes(sources: Sequence[str | None]) -> list[Note]:
-    """What a reader must know of weights, by the marks behind names."""
+    """Notes on weights that a reader must know, by the marks behind names."""
     return [Note(f"{said}.", each) for each, said in WEIGHTS_NOTES.items() if each in sources]
 
 
@@ -606,7 +606,7 @@ def _round_ticks(axes: Any) -> None:
 
 
 def _multiples(low: float, high: float) -> tuple[float, ...]:
-    """Of powers of ten, to stand at a logarithmic axis between two values: at least three there."""
+    """Multiples of powers of ten, at least three of them, as ticks of a logarithmic axis."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for factors in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
         shown = [f * 10.0**power for power in powers for f in factors]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LabelPlace:
-    """Where a label may stand: a direction from its marker, and points from the marker's edge."""
+    """A place of a label: a direction from its marker, and points from the marker's edge."""
 
     distance: float
     right: float
@@ -33,7 +33,7 @@ class LabelPlace:
     def box(
         self, marker: Sequence[float], radius: float, size: Sequence[float], unit: float
     ) -> Any:
-        """What a label of a size takes there, in pixels but for the radius in points.
+        """The area of a label of a given size, in pixels; the radius is in points.
 
         ``unit`` is pixels a point.
         """

@@ -205,7 +205,7 @@ def _margin(row: LeaderboardEntry, digits: int) -> str:
 
 
 def _remarks(board: Leaderboard) -> list[str]:
-    """What signs mean, why entries are not ranked, then what a reader must know."""
+    """The meaning of signs, why entries are not ranked, then notes that a reader must know."""
     return [*_legend(board), *why_unranked(board), *_unscored(board), *board.notes]
 
 

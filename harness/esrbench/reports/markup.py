@@ -1,4 +1,4 @@
-"""What Markdown, LaTeX and HTML have in common: cells, leads and notes in a markup language."""
+"""Common parts of Markdown, LaTeX and HTML: cells, leads and notes in a markup language."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Markup:
         return [self.span(each) for each in (table.outcome, *table.lead) if each]
 
     def notes(self, table: Table) -> list[str]:
-        """What stands below the table: what marks mean, remarks, warnings."""
+        """The notes below the table: the meaning of marks, remarks, warnings."""
         best, second = self.tones["best"], self.tones["second"]
         notes = [legend(best % "bold", second % "underlined")] if table.ranked else []
         notes += [f"{self.marks[n.mark]} {self.text(n.text)}".lstrip() for n in table.notes]

@@ -1,4 +1,4 @@
-"""What a notebook shows of a record: its table."""
+"""The table that a notebook shows for a record."""
 
 from __future__ import annotations
 

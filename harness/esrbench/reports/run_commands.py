@@ -27,9 +27,9 @@ def filling_commands(
 ) -> tuple[str, ...]:
     """``esrbench run`` lines for the cells without a comparable run, few as can be.
 
-    They repeat the settings of the runs beside which the new ones will stand, as other settings
-    would not compare. Published lines count as filled. Networks that are not registered and
-    data sets that are not defined at a scale cannot be run.
+    They repeat the settings of the other runs in the table, because other settings could not be
+    compared. Published lines count as filled. Networks that are not registered and data sets that
+    are not defined at a scale cannot be run.
     """
     wanted: list[tuple[tuple[int, tuple[str, ...], tuple[str, ...]], str]] = []
     for line in lines:
@@ -54,7 +54,7 @@ def filling_commands(
 
 
 def _data_spec(name: str, beside: RunRecord | None) -> str:
-    """What ``--data`` takes: a name where the cache holds it, or a folder to be filled in."""
+    """A value for ``--data``: a name if the cache has it, or else a folder to be filled in."""
     if name not in DATASETS:
         return f"{FOLDER}/{name}"
     from_folder = beside is not None and beside.data.name == name and not beside.data.verified

@@ -19,7 +19,7 @@ NAMED_CELLS = 4
 
 
 def status_table(statuses: Sequence[SuiteStatus], stored: Mapping[str, int], caption: str) -> Table:
-    """How far each suite is on each data set, who makes it, and what failed.
+    """Progress of each suite on each data set, the machines at work, and failures.
 
     Args:
         statuses: of suites under way.

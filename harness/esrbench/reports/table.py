@@ -28,7 +28,7 @@ Tone = Literal["plain", "best", "second", "strong", "good", "doubtful", "wrong",
 """What a text is worth. All forms show the first four; terminals colour the others."""
 
 Mark = Literal["", "published", "demo", "random"]
-"""What a reader must know of a cell; a note with the same mark says it."""
+"""A note that a reader of a cell must know; a note with the same mark says it."""
 
 Align = Literal["left", "right", "center"]
 
@@ -41,7 +41,7 @@ DAGGERS: dict[Mark, str] = {
 """Marks as printed."""
 
 SUBSCRIPTS: Final = str.maketrans("0123456789-", "₀₁₂₃₄₅₆₇₈₉₋")
-"""What stands below the line where there is no markup."""
+"""Signs for text below the line, if there is no markup."""
 
 
 class Span(NamedTuple):
@@ -279,5 +279,5 @@ def short_title(title: str) -> str:
 
 
 def legend(best: str, second: str) -> str:
-    """What marks the best and the second best of a table."""
+    """The marks of the best and the second best of a table."""
     return f"Best of a scale {best}, second best {second}; figures that print alike share it."

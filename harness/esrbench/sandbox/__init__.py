@@ -1,1 +1,1 @@
-"""What confines a worker: bubblewrap, Landlock or a plain process, and the limits of each."""
+"""Sandboxes of workers: bubblewrap, Landlock or a plain process, and the limits of each."""

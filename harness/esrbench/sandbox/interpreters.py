@@ -138,7 +138,7 @@ def _asked(path: Path) -> Interpreter:
 
 
 def _ask(path: Path, program: Path) -> Any:
-    """What an interpreter without its packages tells of itself."""
+    """The facts that an interpreter reports about itself, without its packages."""
     advice = "Give the interpreter of an environment, such as env/bin/python."
     try:
         done = subprocess.run(  # noqa: S603 - the user's own choice, no shell

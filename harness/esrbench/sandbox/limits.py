@@ -1,4 +1,4 @@
-"""What a worker may take of the machine."""
+"""Limits on the resources that a worker may use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every sandbox does: start a worker in it, end that worker, and tell whether it works here.
+"""Common to all sandboxes: start a worker, end it, and find out whether the sandbox works here.
 
 The sandboxes themselves stand in ``esrbench.sandbox.tiers``; what each keeps from a worker is told
 in ``docs/isolation.md``.
@@ -102,7 +102,7 @@ class Sandbox(ABC):
 
     @staticmethod
     def missing() -> Obstacle | None:
-        """What it needs and this machine lacks, found without trying it; None if nothing."""
+        """What it needs and this machine lacks, found without a test; None if nothing."""
         return None
 
     @classmethod
@@ -223,7 +223,7 @@ class Sandbox(ABC):
         """
         stopped: set[int] = set()
         if process.poll() is None:
-            # What is stopped starts nothing new, so this ends.
+            # Stopped processes start nothing new, so this loop ends.
             while new := {*family(process.pid)} - stopped:
                 for pid in new:
                     _signal(pid, signal.SIGSTOP)
@@ -303,7 +303,7 @@ def _environment(
 
 
 def _advice(said: str) -> str:
-    """How to mend what a sandbox said when it was tried."""
+    """Advice on the error of a sandbox that was tested."""
     if "Unknown option" in said or "setuid" in said:
         return "Install bubblewrap 0.8 or newer, without the setuid bit."
     if re.search(r"uid map|namespace|Operation not permitted|Permission denied", said):
@@ -319,8 +319,8 @@ def _advice(said: str) -> str:
 def _reap(process: subprocess.Popen[bytes]) -> None:
     """Wait for the end of a process that was killed.
 
-    Not by ``Popen.wait``: where a signal's handler raised within an earlier one, its lock is held
-    for ever.
+    We do not use ``Popen.wait``: if a signal handler raised within an earlier call, its lock is
+    held forever.
     """
     if process.returncode is None:
         status = 0

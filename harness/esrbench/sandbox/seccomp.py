@@ -139,7 +139,7 @@ def program(machine: Machine, rules: Rules) -> list[Instruction]:
 
 
 def _blocks(rules: Rules) -> dict[str, list[Instruction]]:
-    """What is done with each call that is not simply allowed."""
+    """The action for each call that is not simply allowed."""
     denied = [_deny(errno.EPERM)]
     absent = [_deny(errno.ENOSYS)]
     blocks = dict.fromkeys(_of_kind("denied"), denied)

@@ -43,7 +43,7 @@ LAST_CAPABILITY = 63
 
 @dataclass(frozen=True)
 class Policy:
-    """How a worker confines itself and what it then runs.
+    """Settings by which a worker confines itself, and the command that it then runs.
 
     Attributes:
         entry: ``module:function`` called with the arguments.
@@ -111,7 +111,7 @@ def confine(policy: Policy) -> None:
     if sys.platform != "linux":
         return  # only plain processes there
     if policy.evaluator is not None:
-        # What descends from the worker stays below it, where the evaluator finds it.
+        # Descendants of the worker stay its descendants, so that the evaluator finds them.
         _prctl(libc, SET_SUBREAPER, 1)
     if not policy.privileges:
         drop_privileges(libc)

@@ -83,7 +83,7 @@ class Landlock(Sandbox):
 
     @staticmethod
     def weakness() -> str:
-        """What this kernel's Landlock has no say in."""
+        """Actions that this kernel's Landlock cannot control."""
         filtered = seccomp.this_machine() is not None
         missing = (
             [] if filtered else ["UDP and starting processes (no seccomp filter for this CPU)"]
@@ -208,7 +208,7 @@ def mounts(visible: Visible) -> list[str]:
     links: dict[Path, Path] = {}
     wanted = [*visible.programs, *visible.readable]
     for path in sorted({*wanted, *(path.resolve() for path in wanted)}, key=_depth):
-        # Where a folder above is there already, links in it lead on as they do outside.
+        # If a parent folder is mounted already, links in it work as they do outside.
         if any(path.is_relative_to(above) for above in (*bound, *links)):
             continue
         if path.is_symlink() and len(path.parts) == 2:  # noqa: PLR2004 - "/" and a name

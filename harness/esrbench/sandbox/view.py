@@ -1,4 +1,4 @@
-"""What of the file system a worker sees: the interpreter, its libraries, this program, its entry.
+"""The files that a worker sees: the interpreter, its libraries, this program, its entry.
 
 Paths that are links are kept as they are and followed as well, so that a worker finds a file
 under the name it was given.
@@ -47,7 +47,7 @@ SYSTEM = tuple(
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a worker may see of the file system beside the interpreter and this program.
+    """Files that a worker may see, apart from the interpreter and this program.
 
     Attributes:
         readable: files and folders, read-only, at their own paths.

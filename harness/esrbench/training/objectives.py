@@ -1,4 +1,4 @@
-"""What training minimises, losses of pixels and of what a teacher makes, and its validation."""
+"""Objectives of training: losses of pixels and of a teacher's output; and its validation."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Teacher(nn.Module):
         for index, (ours, theirs) in enumerate(distillation.layers):
             self._watch(student, ours, f"student{index}")
             self._watch(inner, theirs, f"teacher{index}")
-        # In a list: it is neither trained nor saved nor counted with this module.
+        # It is in a list, so that it is not trained, saved or counted with this module.
         self._network = [network.requires_grad_(requires_grad=False).to(lr.device)]
         self.matching = nn.ModuleList()
         if distillation.kind == "output":

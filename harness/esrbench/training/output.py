@@ -1,4 +1,4 @@
-"""What training leaves on disk: checkpoints to go on from, weights to run, and a log.
+"""The files that training writes: checkpoints to resume from, weights to run, and a log.
 
 Checkpoints and weights are old or new, never torn. A checkpoint holds all that decides the rest of
 the training; it is read as data (``weights_only``), never as a program.
@@ -39,7 +39,7 @@ def save_checkpoint(folder: Path, identity: Mapping[str, str], state: Mapping[st
 
     Args:
         folder: of the training.
-        identity: what must be the same when it goes on, by name.
+        identity: settings that must be the same when it is resumed, by name.
         state: tensors, numbers, strings, and lists and dicts of them.
 
     Raises:
@@ -114,7 +114,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def origin_of(path: Path) -> dict[str, Any]:
-    """What a weights file that a training starts from is, and says of itself.
+    """The hash and the metadata of a weights file that a training starts from.
 
     Raises:
         WeightsError: it cannot be read.

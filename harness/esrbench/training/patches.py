@@ -175,5 +175,5 @@ def make_loader(
 
 
 def _as_it_is(batch: Any) -> Any:
-    """What ``__getitems__`` returns is a batch already, whatever a loader takes it for."""
+    """``__getitems__`` already returns a batch, although a loader expects a list."""
     return batch

@@ -1,6 +1,7 @@
 """Recipes: how a network is trained, as data. They import no torch.
 
-A recipe is a TOML file. Those that ship with esrbench lie in ``harness/esrbench/training/recipes``.
+A recipe is a TOML file. The recipes that come with esrbench are in
+``harness/esrbench/training/recipes``.
 """
 
 from __future__ import annotations
@@ -188,8 +189,8 @@ class Recipe(Frozen):
             convolution for the features that its random ones make.
         precision: as Lightning Fabric names it; a command may choose another.
         channels_last: keep tensors in NHWC order, which is faster on most devices.
-        reparameterise: validate in the form that the entry's ``prepare`` hook makes. What is
-            saved is always the form in which it was trained.
+        reparameterise: validate in the form that the entry's ``prepare`` hook makes. The form in
+            which it was trained is always the one that is saved.
         export: dtype of the saved weights.
         log_every: iterations from one line of the log to the next.
         validate_every: iterations from one validation to the next.

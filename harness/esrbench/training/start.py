@@ -1,4 +1,4 @@
-"""Where training starts: the last convolution solved instead of drawn.
+"""The start of training: the last convolution is solved instead of drawn at random.
 
 An SR network's output is linear in the weights of its last convolution. So the best weights for
 the features of a random network are the solution of a linear system. The network then starts above

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CHECKPOINT_STARTS = (b"PK\x03\x04", b"\x80\x02\x8a\x0al\xfc\x9c")
-"""Of an archive, and of the older format of ``torch.save``."""
+"""First bytes of an archive, and of the older format of ``torch.save``."""
 SETTINGS = (
     "argparse.Namespace",
     "types.SimpleNamespace",
@@ -38,7 +38,7 @@ SETTINGS = (
         for name in ("scalar", "_reconstruct")
     ),
 )
-"""What trainers save beside weights: options, paths, dates and scores; see ``Settings``."""
+"""Other data that trainers save: options, paths, dates and scores; see ``Settings``."""
 MAX_HEADER_BYTES = 4 * 1024 * 1024
 """Of safetensors; a tensor takes some 100 bytes of it."""
 
@@ -63,8 +63,8 @@ def read_content(path: Path) -> Any:
     """Everything in a weights file, on the CPU, without running anything in it.
 
     Returns:
-        What was saved: a dict of tensors by name, or whatever else a checkpoint nests it in.
-        Tensors may still be views that claim more than they hold; see ``require_tensors``.
+        The saved object: a dict of tensors by name, or a structure that contains one. Tensors may
+            still be views that claim more than they hold; see ``require_tensors``.
 
     Raises:
         WeightsError: the file is missing, too large, damaged, or holds programs or objects.
@@ -212,7 +212,7 @@ class _Claims(pickle.Unpickler):
         self.found: dict[str, int] = {}
 
     def find_class(self, module: str, name: str) -> type[_Nothing]:
-        """A class that stands for another, by whose name a storage tells its type."""
+        """A placeholder class; the name of the class that it replaces is the type of a storage."""
         return type(name, (_Nothing,), {"__module__": module})
 
     def persistent_load(self, claim: Any) -> None:
@@ -268,7 +268,7 @@ def _read_torch(file: BinaryIO, path: Path) -> Any:
 
 
 def _zip_problem(file: BinaryIO) -> str | None:
-    """What torch would not tell of an archive: a member is compressed or does not fit its CRC-32.
+    """Faults of an archive that torch does not report: compression, or a wrong CRC-32.
 
     Raises:
         zipfile.BadZipFile: it is damaged.

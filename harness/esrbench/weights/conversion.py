@@ -46,7 +46,7 @@ _Listed = Annotated[tuple[_Text, ...], Field(max_length=_LISTED)]
 
 
 class ConversionReport(Frozen):
-    """What a conversion took, what it left out, and what came of it.
+    """The result of a conversion: what it took and what it left out.
 
     Lists end after their first entries, so that a report fits into one message.
 
@@ -98,8 +98,9 @@ def convert(
 ) -> Conversion:
     """Read a weights file as data and write its state dict as safetensors.
 
-    The same tensors under the same names give the same bytes, whatever order and format they
-    came in. Types and bits of all elements are kept. What is no tensor is left out and reported.
+    The same tensors under the same names give the same bytes, whatever order and format they came
+    in. Types and bits of all elements are kept. Everything that is no tensor is left out and
+    reported.
 
     Args:
         path: the file.

@@ -1,4 +1,4 @@
-"""Where the state dict lies in a weights file, and what stands before its names.
+"""Finds the state dict in a weights file, and the prefix of its names.
 
 Both are declared, or found by short lists of names and by the names that a network has, and then
 reported. Meant to run where a stranger's file can do no harm.
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 WRAPPER_PREFIXES: Final = ("module.", "_orig_mod.")
-"""What torch itself puts before every name: data parallelism, and ``torch.compile``."""
+"""Prefixes that torch itself adds to every name: by data parallelism, and by ``torch.compile``."""
 TRAINER_PREFIXES: Final = ("model.", "net.", "network.", "generator.", "net_g.", "g.")
 """Attributes under which training frameworks keep the network."""
 TRAINER_KEY: Final = "state_dict"
-"""Where those frameworks nest what they save; elsewhere such a prefix may be the network's own."""
+"""The key under which those frameworks nest what they save; elsewhere such a prefix may be the
+network's own."""
 
 
 class ReadWeights(NamedTuple):
@@ -71,12 +72,12 @@ def read_weights(
 
     Args:
         path: the file, of any format that ``read_content`` reads.
-        key: name under which the state dict is nested, with dots between levels. Of several names,
-            the first one in the file is used. Empty for the file itself. None tries in this order:
-            the whole file if it is a state dict; the only state dict under one of ``NESTING_KEYS``,
-            or under two of them; averaged weights if there are plain ones too (``params_ema`` and
-            ``params``); the whole file if it holds any tensors. Everything except tensors is left
-            out.
+        key: name under which the state dict is nested, with dots between levels. If there are
+            several names, the first one in the file is used. Empty for the file itself. None tries
+            in this order: the whole file if it is a state dict; the only state dict under one of
+            ``NESTING_KEYS``, or under two of them; averaged weights if there are plain ones too
+            (``params_ema`` and ``params``); the whole file if it holds any tensors. Everything
+            except tensors is left out.
         prefix: what to remove from the front of names, leaving out all that do not start with
             it; empty for nothing. None removes ``WRAPPER_PREFIXES`` and one of
             ``TRAINER_PREFIXES`` from all names or from none: the latter where they lie under
@@ -114,7 +115,7 @@ def read_weights(
 
 
 def listing(left_out: Mapping[Any, Any]) -> list[str]:
-    """What is left out, by name and kind."""
+    """The items that are left out, by name and kind."""
     return [f"{shown(name)}: {_describe(value)}" for name, value in left_out.items()]
 
 
@@ -200,7 +201,7 @@ def _is_mostly_tensors(level: Any) -> bool:
 
 
 def _beside(content: Mapping[Any, Any], key: str) -> list[str]:
-    """What a checkpoint holds beside its state dict, not looked into."""
+    """The other contents of a checkpoint, apart from its state dict; they are not examined."""
     taken = (key, key.partition(".")[0])
     return listing({name: value for name, value in content.items() if name not in taken})
 
@@ -259,7 +260,7 @@ def _follows(name: str, prefix: str) -> bool:
 def _take_prefix(
     path: Path, state: Mapping[str, Any], prefix: str
 ) -> tuple[dict[str, Any], list[str]]:
-    """What has names that start with the prefix, without it, and what is left out."""
+    """The items whose names start with the prefix, without the prefix, and the items left out."""
     taken = {
         name.removeprefix(prefix): value for name, value in state.items() if _follows(name, prefix)
     }

@@ -156,7 +156,7 @@ def _misfit(
     *,
     lax: bool,
 ) -> WeightsError:
-    """What PyTorch found wrong: missing and unexpected keys, and shapes, from its own words."""
+    """The problems in PyTorch's error text: missing and unexpected keys, and shapes."""
     tensors, title = _tensors(network), type(network).__name__
     shapes = [
         f"{name} is {_describe(state[name])}, expected {_describe(tensors[name])}"

@@ -86,7 +86,7 @@ def select_level(path: Path, content: Any, key: str | None) -> dict[Any, Any]:
 
 
 def level_at(content: Mapping[Any, Any], key: str) -> Any:
-    """What a checkpoint holds under a name, or under names joined by dots; None for nothing."""
+    """The content of a checkpoint under a name, or under names joined by dots; None for nothing."""
     if key in content:
         return content[key]
     outer, _, rest = key.partition(".")

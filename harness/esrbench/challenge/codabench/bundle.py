@@ -305,7 +305,7 @@ def _template(name: str) -> str:
 def _pages(
     challenge: Challenge, competition: Competition, data: Sequence[ImagePairs]
 ) -> dict[str, str]:
-    """What participants read, by file: of the whole, and of what each phase takes."""
+    """Pages for participants, by file: on the whole competition, and on what each phase takes."""
     phases = [
         f"- **{each.name}** from {each.start} to {each.end or 'no end'} (UTC)"
         for each in competition.phases
@@ -337,7 +337,7 @@ def _logo() -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def _notices(challenge: Challenge, competition: Competition) -> Iterator[Notice]:
-    """What the challenge does not say, and what stands in its place."""
+    """Settings that the challenge leaves out, and their defaults."""
     table = challenge.codabench
     if table.docker_image is None:
         yield Notice(

@@ -214,7 +214,7 @@ def check_bundle(path: Path) -> Competition:
 
 
 def _absent_files(archive: zipfile.ZipFile, competition: Competition) -> Iterator[str]:
-    """What is wrong with the files that a competition names, a line each."""
+    """Problems with the files that a competition names, one line each."""
     sizes = {info.filename: info.file_size for info in archive.infolist()}
     for field, name in competition.files:
         if not sizes.get(name):

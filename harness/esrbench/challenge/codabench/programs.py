@@ -1,8 +1,8 @@
 """The programs of a bundle, which Codabench's worker runs: ingestion, then scoring.
 
 The worker runs each in a container of its own, with its folders below ``/app``. A submission of SR
-images has no ingestion: the worker copies it to the output. Of a submission of code the ingestion
-program makes SR images, in the sandbox, in a container that has no HR images.
+images has no ingestion: the worker copies it to the output. For a submission of code, the
+ingestion program makes SR images in the sandbox, in a container without HR images.
 
 The worker also runs any command that a submission brings along, in a third container beside that
 of the ingestion program. It sees ``input_data``, so the LR images lie in the ingestion program
@@ -64,7 +64,7 @@ KEY_BYTES: Final = 16
 
 
 class ProgramSettings(Frozen):
-    """What the programs of a task are told, in a file beside them.
+    """The settings of the programs of a task, in a file beside them.
 
     Attributes:
         name: of the data set, and of the folder of its SR images in a submission.
@@ -93,7 +93,7 @@ class ProgramSettings(Frozen):
 
 
 class IngestionResult(Frozen):
-    """What the ingestion program tells the scoring program.
+    """The message of the ingestion program to the scoring program.
 
     Attributes:
         values: of metrics in base units, by key.
@@ -167,7 +167,7 @@ def score(root: Path) -> dict[str, float]:
         root: holds the worker's folders ``program``, ``input/res``, ``input/ref`` and ``output``.
 
     Returns:
-        What was written for the leaderboard: figures by key, in the units of tables.
+        The figures that were written for the leaderboard, by key, in the units of tables.
 
     Raises:
         EsrbenchError: the images cannot be scored; of a hidden test set nothing more is told.
@@ -256,7 +256,7 @@ def _require_class(name: str, registry: Registry, settings: ProgramSettings) -> 
 
 @contextmanager
 def _discreet(settings: ProgramSettings) -> Iterator[None]:
-    """A block of which nothing is told if it fails on a hidden test set.
+    """A block whose errors are not shown if it fails on a hidden test set.
 
     Raises:
         MeasurementError: in place of whatever was raised on a hidden test set.

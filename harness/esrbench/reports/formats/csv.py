@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def render(table: Table) -> str:
     """The table's records."""
-    # Not by pandas, which takes longer to import than all else to do.
+    # Without pandas, because its import takes longer than everything else.
     text = io.StringIO()
     records = table.plain_records()
     columns = dict.fromkeys(key for record in records for key in record)

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from esrbench.reports.table import Section, Table
 
 _START: Final = re.compile(r"^(\d*)([#+.)-])(?=[#\s]|$)")
-"""What would begin a heading or a list."""
+"""Text that would begin a heading or a list."""
 _LINK: Final = re.compile(
     r"(?<=@)(?=\w)|(?<=:)(?=//)|(?i:(?<=www)(?=\.))|(?<=#)(?=\d)|(?<=GH-)(?=\d)"
 )
-"""Where a mention, an address or an issue is cut in two by an empty comment.
+"""Places where an empty comment splits a mention, an address or an issue number.
 
 GitHub makes links of them even from escaped characters.
 """

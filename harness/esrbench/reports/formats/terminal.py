@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Pieces = list[tuple[str, str]]
     """Texts of a line, each with its style."""
     Lines = list[tuple[int, Pieces]]
-    """What stands in a cell: its lines, each with its width in characters."""
+    """The content of a cell: its lines, each with its width in characters."""
 
 STYLES: Final[dict[Tone, str]] = {
     "plain": "",
@@ -36,7 +36,7 @@ STYLES: Final[dict[Tone, str]] = {
     "faint": "dim",
 }
 PLACES: Final[dict[Tone, str]] = {"best": "\N{SUPERSCRIPT ONE}", "second": "\N{SUPERSCRIPT TWO}"}
-"""What stands for bold and underlined where nothing can be."""
+"""Signs in place of bold and underlined, if a terminal has neither."""
 NOTHING: Final[tuple[int, Pieces]] = (0, [])
 """A line of a cell that has fewer than others of its row."""
 
@@ -163,7 +163,7 @@ class _Grid:
 
     @property
     def width(self) -> int:
-        """Of a line under a head, in characters."""
+        """Length of a line under a heading, in characters."""
         return 2 + sum(self.widths) + self.gap * (len(self.widths) - 1)
 
     def segments(self, console: Console, *, styled: bool) -> Iterator[Segment]:

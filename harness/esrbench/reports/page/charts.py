@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 WIDTH: Final = 760
 HEIGHT: Final = 440
 PANEL_WIDTH: Final = 420
-"""Of charts of which several stand side by side."""
+"""Width of charts that are shown side by side."""
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 16, 52
 """Margins around the plotting area, in pixels of the view box."""
 LEAST_RADIUS: Final = 5.0
@@ -163,7 +163,7 @@ class Scale:
         return replace(self, axis=linear), replace(self, axis=logarithmic)
 
     def shares(self, entry: int) -> tuple[float, ...] | None:
-        """Where an entry and the ends of its interval lie on the axis, 0 to 1."""
+        """Positions of an entry and the ends of its interval on the axis, 0 to 1."""
         reading = self.readings[entry]
         return None if reading is None else tuple(map(self.axis.place, reading))
 
@@ -217,7 +217,8 @@ def front(points: Iterable[Point], *, x_higher: bool, y_higher: bool) -> list[Po
 
     kept: list[Point] = []
     for point in sorted((each for each in points if each.ranked), key=cost):
-        # Those before it cost no more across, so that only a better one up is not beaten.
+        # Earlier ones cost no more on the horizontal axis. So only one that is better on the
+        # vertical axis is not beaten.
         if not kept or cost(point)[1] < cost(kept[-1])[1] or cost(point) == cost(kept[-1]):
             kept.append(point)
     return sorted(kept, key=lambda point: (point.x, point.y))
@@ -235,7 +236,7 @@ def front_of(x: Scale, y: Scale, ranked: Sequence[bool]) -> list[int]:
 
 
 def chart_data(scales: Sequence[Scale], ranked: Sequence[bool]) -> dict[str, Any]:
-    """What the script needs to draw any two metrics and a third one as area."""
+    """The data that the script needs to draw any two metrics and a third one as area."""
     entries = range(len(ranked))
     return {
         "frame": [LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM, TOP],
@@ -259,7 +260,7 @@ def chart_data(scales: Sequence[Scale], ranked: Sequence[bool]) -> dict[str, Any
 
 
 def _scale_data(scale: Scale | None) -> dict[str, Any] | None:
-    """Where the ticks and the entries lie on an axis, 0 to 1."""
+    """Positions of the ticks and the entries on an axis, 0 to 1."""
     if scale is None:
         return None
     placed = (scale.shares(entry) for entry in range(len(scale.readings)))

@@ -1,4 +1,4 @@
-"""What the page shows, part by part, from a leaderboard and its records; no HTML is made here."""
+"""Contents of the page, part by part, from a leaderboard and its records; no HTML is made here."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ Claims = dict[str, dict[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Where the cost of one entry lies.
+    """The parts of one entry that cost most.
 
     Attributes:
         entry: its number on the page.
@@ -146,7 +146,7 @@ def stability(board: Leaderboard) -> tuple[str, list[HeldRank]] | None:
 
 
 def entries_table(board: Leaderboard, records: Mapping[int, RunRecord], claims: Claims) -> Table:
-    """How each run ended, what it says of itself, and what to do about it."""
+    """The end of each run, its notices, and advice."""
     rows = []
     for number, row in enumerate(rows_of(board)):
         record = records.get(number)
@@ -250,7 +250,7 @@ def costs_table(board: Leaderboard, records: Sequence[RunRecord]) -> tuple[Table
 
 
 def costs(records: Mapping[int, RunRecord], most: int) -> list[Cost]:
-    """Where the cost lies of the first entries, where their blocks or memory are told."""
+    """The cost of the first entries by block, if their records have blocks or memory."""
     found = []
     for entry, record in islice(records.items(), most):
         counted = record.complexity
@@ -359,7 +359,7 @@ def command(records: Sequence[RunRecord]) -> str:
 
 
 def claims_of(registry: Registry, board: Leaderboard, records: Sequence[RunRecord]) -> Claims:
-    """What is published of a board's networks at its scale and on its data, but of no device."""
+    """Published figures of a board's networks at its scale and data, without those of devices."""
     own = own_records(board, records).values()
     claims: Claims = {record.entry.name: {} for record in own}
     for record in list(own)[:1]:

@@ -43,7 +43,7 @@ MOST_BYTES: Final = 10_000_000
 LEVELS: Final = ((1000, MOST_DETAILED), (1000, 10), (300, 10), (100, 3), (20, 0))
 """Entries that a page shows, and those of them that are drawn in detail; the first that fits."""
 UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
-"""What a JSON document within HTML must not hold as it is: it could end the element around it."""
+"""Characters that a JSON document within HTML must escape: they could end the element around it."""
 CROPS_HERE: Final = "<!--crops-->"
 """Where crops go; no text on the page holds it, since all is escaped."""
 
@@ -115,7 +115,7 @@ def _without_crops(
 ) -> str:
     """The page with ``CROPS_HERE`` where crops go; the first entries are drawn in detail.
 
-    What is given beside that goes to the template as it is.
+    Other arguments are passed to the template unchanged.
     """
     own = contents.own_records(board, records)
     shown = list(own.values())

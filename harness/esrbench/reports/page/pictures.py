@@ -63,7 +63,7 @@ def crops(
 ) -> tuple[list[Pictures], list[str]]:
     """The crops that the runs kept, and what is missing, in words.
 
-    Those of images on which entries differ most come first.
+    Crops of images on which entries differ most come first.
 
     Args:
         records: of the board, in order; those that find no room on the page are named.
@@ -203,7 +203,7 @@ def _files(record: RunRecord, sr_folder: Path) -> dict[str, Path]:
         return {}
     folder = sr_folder / record.data.name / name
     files = {each.image: folder / f"{each.image}x{scale}.png" for each in record.quality.images}
-    # Where a name is too long for a file, a path of its own would raise.
+    # A name that is too long for a file would raise an error.
     return {image: file for image, file in files.items() if os.path.isfile(file)}  # noqa: PTH113
 
 

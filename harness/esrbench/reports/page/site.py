@@ -226,13 +226,13 @@ def file_name(text: str) -> str:
 
 
 def _metrics(rules: Sequence[Rule]) -> list[Metric]:
-    """Those of any rule's columns, in table order."""
+    """The metrics that are columns of any rule, in table order."""
     keys = {key for rule in rules for key in rule.columns} | set(LEADING)
     return [metric for key, metric in METRICS.items() if key in keys]
 
 
 def _by_entry(groups: Sequence[Group]) -> dict[str, list[Group]]:
-    """What each entry has in each group, entries in order of their names."""
+    """The figures of each entry in each group, entries in order of their names."""
     found: dict[str, list[Group]] = {}
     for group in groups:
         for name in dict.fromkeys(record.entry.name for record in group.records):

@@ -92,7 +92,7 @@ def _in_order(processes: Iterable[Sequence[float]]) -> Processes:
 
 
 def _round_drift(replicate: Replicate) -> tuple[tuple[float, ...], ...]:
-    """Of each round that half of the images have, the median ratio to the image's median."""
+    """For each round that half of the images have: the median ratio to the image's median."""
     ratios = [
         [min(s / middle, MOST_RATIO) for s in samples.seconds]
         for samples in replicate.timed_images
@@ -125,7 +125,7 @@ def _image_drift(replicates: Sequence[Replicate]) -> Processes:
 
 
 def _process(replicate: Replicate) -> str:
-    """What the page says of a process beside its rounds."""
+    """The page's text on a process, apart from its rounds."""
     said = []
     if replicate.cold_start_seconds is not None:
         said.append(f"cold start {replicate.cold_start_seconds * 1e3:.1f} ms")
