@@ -95,6 +95,7 @@ def test_a_failure_on_a_size_names_the_command_that_finds_sizes(origin, kind, re
         ({"Conv": 2}, True, None),
         ({"Conv": 2}, False, "onnxruntime leaves operators in float32: 2 Conv"),
         ({"Conv": 3, "Einsum": 1}, True, "1 Conv, 1 Einsum"),
+        ({"Convolution": 4}, True, "in float32: 2 Convolution"),
     ],
 )
 def test_what_a_quantised_graph_leaves_in_floats_unasked_is_told(floats, ends, said):

@@ -41,7 +41,7 @@ NEAR_DB = 50.0
 """PSNR of SR in integers against SR in float32 that is near enough. If a network has 30 dB and both
 errors are independent, it loses 0.04 dB."""
 MOST_COMPARED = 4
-"""Inputs whose SR is compared, evenly over all. Each operator costs a forward of each."""
+"""Inputs whose SR is compared, evenly over all. A group of operators takes a forward of each."""
 
 
 class OpenVino(Backend):
@@ -75,14 +75,14 @@ class OpenVino(Backend):
         self,
         folder: Path,
         inputs: Sequence[torch.Tensor],
-        precision: str,  # noqa: ARG002 - it has one
+        precision: str,  # noqa: ARG002 - int8 alone
         *,
         fp32_ends: bool,
     ) -> Held:
         """Quantise by NNCF with accuracy control, in 8 bits.
 
-        Operators that cost most return to float32, one group after the other, until SR has
-        ``NEAR_DB`` to that of float32.
+        Groups of operators return to float32, those that cost most first, until the PSNR of SR
+        against SR in float32 is ``NEAR_DB``.
         """
         import nncf
         import openvino
@@ -182,7 +182,7 @@ def _with_sr(exact: Any, images: Sequence[Any]) -> list[tuple[Any, Any]]:
 def _psnr(compiled: Any, pairs: Iterable[tuple[Any, Any]]) -> tuple[float, None]:
     """PSNR of a model's SR against that in float32, at most ``NEAR_DB``, as NNCF asks for it.
 
-    The peak is the greatest value in float32: an output is of either data range.
+    The peak is the greatest value in float32, since data ranges differ.
     """
     import numpy as np
 

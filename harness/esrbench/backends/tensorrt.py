@@ -104,8 +104,8 @@ def _engine(logger: Any, graph: Path, setting: Setting) -> tuple[Any, dict[str, 
     }
     require_set(TensorRt.name, asked, found)
     plan = builder.build_serialized_network(network, config)
-    engine = plan and tensorrt.Runtime(logger).deserialize_cuda_engine(plan)
-    if not engine:
+    engine = None if plan is None else tensorrt.Runtime(logger).deserialize_cuda_engine(plan)
+    if engine is None:
         raise MeasurementError(
             "TensorRT built no engine of its ONNX graph; the worker's log says why",
             advice="Measure it by another backend.",
