@@ -439,6 +439,12 @@ def test_a_missing_module_names_the_line_of_the_manifest(make, requirements, adv
     assert advice in module_advice(read_submission(make(model=requirements)), "esrtest_no.sub")
 
 
+def test_a_module_that_left_python_names_the_last_python_that_has_it(make):
+    advice = module_advice(read_submission(make()), "distutils.version")
+    assert "part of Python up to 3.11" in advice
+    assert "requirements" not in advice
+
+
 def test_submissions_with_the_same_weights_are_named(make):
     make("team-one")
     make("team-two")

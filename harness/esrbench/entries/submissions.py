@@ -34,6 +34,8 @@ DEFAULT_SUBMISSIONS: Final = Path("submissions")
 CLAIMED: Final = f"claimed in {MANIFEST_NAME}"
 CLAIM_TOLERANCE: Final = 0.01
 """Most that rounding may take from a claimed count, as a share of it."""
+LAST_PYTHON: Final = dict.fromkeys(("asynchat", "asyncore", "distutils", "imp", "smtpd"), "3.11")
+"""The last Python that has a module of the standard library, by name of the module."""
 
 
 def submissions_folder() -> Path:
@@ -150,6 +152,11 @@ def module_advice(descriptor: ModelDescriptor, module: str) -> str:
     if missing_requirements(descriptor):
         return f"{install_advice(descriptor)}."
     top = module.partition(".")[0]
+    if (last := LAST_PYTHON.get(top)) is not None:
+        return (
+            f"{top} was part of Python up to {last}: run this entry in an environment of Python "
+            f"{last}. `esrbench help environments` says how."
+        )
     if descriptor.folder is None:
         return f"Install what provides {top}."
     return (
