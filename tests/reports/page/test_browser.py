@@ -321,6 +321,12 @@ def test_nothing_is_wider_than_the_screen(options, show, shown):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_long_names_are_no_wider_than_the_screen(show, full):
+    page = show(full, viewport={"width": 360, "height": 740})
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_it_prints(show, shown):
     page = show(shown)
     page.emulate_media(media="print")
@@ -357,7 +363,7 @@ def test_made_up_names_do_nothing(show, make_record):
         assert page.locator("#board tbody tr").count() == len(rows)
         tags = "all => [...new Set(all.map(e => e.tagName.toLowerCase()))]"
         inside = page.locator("#board tbody *, #entries tbody *").evaluate_all(tags)
-        assert set(inside) <= {"tr", "th", "td", "bdi", "sub", "a", "button"}
+        assert set(inside) <= {"tr", "th", "td", "bdi", "sub", "a", "button", "code"}
         assert page.evaluate("document.querySelectorAll('script').length") == 2
 
     check()

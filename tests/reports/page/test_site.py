@@ -72,6 +72,13 @@ def test_every_page_is_reached_and_all_links_are_relative(records):
             assert links(page) == {"index.html"}, name
 
 
+def test_pages_are_named_without_what_a_title_says_in_brackets(make_record):
+    index = dict(
+        site_pages([make_record("a", title="demo (4 photographs)")], rules=[RULES["ntire2022"]])
+    )
+    assert "demo x4, fp32</bdi>" in index["index.html"]
+
+
 def test_the_number_of_earlier_dates_is_bounded(records):
     dated = [
         name for name, _ in site_pages(records, rules=NTIRE, earlier=1) if "2026" in name[-15:]

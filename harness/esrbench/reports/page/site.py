@@ -22,7 +22,7 @@ from esrbench.records import Value
 from esrbench.reports.page.charts import history, interval_of
 from esrbench.reports.page.contents import claims_of, unread_files
 from esrbench.reports.page.page import markup, report_page, template
-from esrbench.reports.table import MISSING, Heading, Section, Table, plain
+from esrbench.reports.table import MISSING, Heading, Section, Table, plain, short_title
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -60,7 +60,8 @@ class Group:
     @property
     def heading(self) -> str:
         """What it is, in words."""
-        return ", ".join([f"{self.title} x{self.scale}", *([self.label] if self.label else [])])
+        where = f"{short_title(self.title)} x{self.scale}"
+        return ", ".join([where, *([self.label] if self.label else [])])
 
     @property
     def days(self) -> list[date]:
