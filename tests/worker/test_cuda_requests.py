@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import resolve_weights
+from esrbench.errors import RegistrationError
 from esrbench.protocol import Protocol
 from esrbench.worker.cuda_requests import (
     FACTORIES,
@@ -22,6 +23,7 @@ from esrbench.worker.cuda_requests import (
 )
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
+from esrbench.worker.worker import failure
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is not missing here")
@@ -230,6 +232,23 @@ def test_a_worker_names_what_needs_cuda(tmp_path):
         load()
     assert caught.value.advice is not None
     assert "--device cuda" in caught.value.advice
+
+
+def test_a_kernel_that_is_compiled_for_cuda_is_named():
+    kernel = torch.cuda.jiterator._create_jit_fn("template <typename T> T f(T x) { return x; }")
+    with pytest.raises(AssertionError) as caught:
+        kernel(torch.ones(1))
+    assert needs_cuda(caught.value) == "torch.cuda.jiterator"
+
+
+def test_a_requirement_that_only_runs_with_cuda_is_not_asked_to_be_installed():
+    lacking = RegistrationError("team-net: mamba-ssm is not installed", advice="Install it.")
+    lacking.__cause__ = ModuleNotFoundError("no such module", name="mamba_ssm")
+    told = failure(lacking, "load-error")
+    assert told["message"].startswith("mamba_ssm needs CUDA, which a run on the CPU does not have")
+    assert "--device cuda" in told["advice"]
+    lacking.__cause__ = ModuleNotFoundError("no such module", name="einops")
+    assert failure(lacking, "load-error")["advice"] == "Install it."
 
 
 @pytest.fixture

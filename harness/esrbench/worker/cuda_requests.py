@@ -213,6 +213,7 @@ def needs_cuda(error: BaseException) -> str | None:
     name, file = frame.f_code.co_name, frame.f_code.co_filename
     if re.search(r"torch[\\/]cuda", file):
         made = frame.f_locals.get("cls")  # where a class makes an object
-        return f"torch.cuda.{made.__name__ if isinstance(made, type) else name}"
+        called = frame.f_globals["__name__"] if name.startswith("__") else f"torch.cuda.{name}"
+        return f"torch.cuda.{made.__name__}" if isinstance(made, type) else str(called)
     line = linecache.getline(file, number).strip()
     return f"`{line}`" if line else name

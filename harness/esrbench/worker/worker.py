@@ -98,9 +98,12 @@ def failure(
         text, advice = f"{text} ({place})" if place else text, None
         if isinstance(error, ModuleNotFoundError) and loads:
             advice = _advice_on(str(error.name), loads[-1])
-        if (need := needs_cuda(error)) and not torch.cuda.is_available():
-            text = f"{need} needs CUDA, which a run on the CPU does not have ({text})"
-            advice = "Run it with --device cuda on a machine with an NVIDIA GPU."
+    # The error of an entry that lacks a requirement has the missing module's error as its cause.
+    raised = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+    need = None if isinstance(raised, EsrbenchError) else needs_cuda(raised)
+    if need and not torch.cuda.is_available():
+        text = f"{need} needs CUDA, which a run on the CPU does not have ({text})"
+        advice = "Run it with --device cuda on a machine with an NVIDIA GPU."
     return {
         "event": "failed",
         "kind": classify(error, default),
