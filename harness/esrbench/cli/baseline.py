@@ -58,7 +58,7 @@ def baseline_command(
     """Write what networks measure now into a baseline file, and print what changed.
 
     Only the named networks are measured; everything else in the file stays. The file is written
-    when all went well, or not at all.
+    only if everything succeeded.
     """
     from esrbench.entries.registry import resolve_names
     from esrbench.gate.baseline import (

@@ -150,8 +150,8 @@ def check_command(
 ) -> None:
     """Compare networks with a baseline: counts exactly, scores, memory, runtime by races.
 
-    Ends with 0 where nothing is worse, 1 on a regression or what the baseline has and the
-    candidate lost, 3 where something could not be judged, 4 where a measurement failed.
+    Ends with 0 if nothing is worse, 1 on a regression or if the candidate lost a figure of the
+    baseline, 3 if something could not be judged, 4 if a measurement failed.
     """
     if strict and lenient:
         message = "--strict and --lenient are opposites"
@@ -248,7 +248,7 @@ def parse_data(specs: Sequence[str]) -> dict[str, str]:
 def gate_bench(registry: Registry, request: Request) -> Iterator[Bench]:
     """A bench whose progress is shown on stderr: a bar, not drawn while anything is timed.
 
-    Where stderr is no terminal, a line for each entry that it turns to.
+    If stderr is no terminal, print a line for each entry when it begins.
     """
     from esrbench.gate.bench import Bench
 

@@ -105,7 +105,7 @@ def compare_command(
     """Print a paper's comparison table of stored records, best and second best marked.
 
     Rows are grouped by scale; the columns are complexity, then PSNR and SSIM on Y of each data
-    set. What was not run is a missing cell, with the commands that would measure it on stderr.
+    set. A dash stands for a missing run, and stderr has the commands that would measure it.
     """
     from esrbench.data.calibration import open_calibration
     from esrbench.data.datasets import name_in_records, open_dataset

@@ -56,8 +56,8 @@ def export_command(
 ) -> None:
     """Export a network for images of any size, in the sandbox, and check it by its own runtime.
 
-    The check upscales the demo images by the file and by torch. What cannot be exported is named
-    with its place in the network's code.
+    The check upscales the demo images by the file and by torch. If an operator cannot be exported,
+    the error names its place in the network's code.
     """
     from esrbench.entries.registry import resolve_name
     from esrbench.reports.details import flat_table

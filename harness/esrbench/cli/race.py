@@ -93,7 +93,7 @@ def race_command(
 
     Both run in the interpreter that --python names for either of them.
 
-    Ends with 0 whatever is decided, and with 3 where nothing can be.
+    Ends with 0 for every decision, and with 3 if the race is inconclusive.
     """
     from esrbench.entries.registry import resolve_name
     from esrbench.paired.race import plan_race, race

@@ -63,7 +63,7 @@ def report_command(
 ) -> None:
     """Write one HTML file to publish: leaderboard, charts, images, times, machine.
 
-    It needs no server and loads nothing.
+    It needs no server and loads no other file.
     """
     from esrbench.files import replace_file
     from esrbench.ranking.published import official_leaderboard

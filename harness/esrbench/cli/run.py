@@ -232,8 +232,8 @@ def run_command(
 ) -> None:
     """Measure networks on data sets and print the challenge leaderboard.
 
-    Every record is stored as it is made, and what else was measured when a suite is cut short, by
-    Ctrl-C, a crash or a power loss: --resume goes on from there.
+    Every record is stored as soon as it is made. If a suite is interrupted by Ctrl-C, a crash or a
+    power loss, --resume continues with everything measured so far.
     """
     from esrbench.entries.registry import resolve_name, resolve_names, submitted_names
     from esrbench.ranking.leaderboard import build_leaderboard

@@ -33,7 +33,7 @@ def score_command(
 ) -> None:
     """Score SR images that somebody else made, without their network, and store the record.
 
-    Files are matched by name: NAME.png, NAMEx4.png, or with more around it as in
+    Files are matched by name: NAME.png, NAMEx4.png, or with other text around it, as in
     team07_0801x4_SR.png.
     """
     from esrbench.data.datasets import open_dataset

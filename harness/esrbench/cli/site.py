@@ -51,7 +51,7 @@ def site_command(
 
     There is a page for each data set, scale, class and edition, one for each earlier date, and the
     history of each entry. Links are relative, and no page loads anything. Names and scores of
-    images of hidden test sets are left out. Files that are no longer made stay.
+    images of hidden test sets are left out. Old files stay in the folder.
     """
     from esrbench.files import replace_file
     from esrbench.ranking.rules import get_rule

@@ -57,8 +57,8 @@ def validate_command(
 ) -> None:
     """Check that networks build, load strictly, upscale any size and are deterministic.
 
-    Of a submission's folder also its manifest, requirements, weights, code and claims. Where a
-    network fails at some LR sizes, those that it takes are found by trying.
+    For a submission's folder, also check its manifest, requirements, weights, code and claims. If
+    a network fails at some LR sizes, find by trial those that it takes.
     """
     from esrbench.entries.networks import resolve_weights
     from esrbench.entries.registry import resolve_names
