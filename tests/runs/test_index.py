@@ -1,5 +1,6 @@
 """The index beside the records: it spares reading them, and says what they say."""
 
+import json
 import os
 
 import builders
@@ -146,8 +147,8 @@ def test_records_that_came_and_went_are_noticed(stored, records, make_record):
         lambda content: content[: len(content) // 2],
         lambda content: content.replace(b"1000", b"1001"),
         lambda _: b"{}\n",
-        lambda _: b'{"version":2,"parts":[],"runs":3}\n',
-        lambda content: content.replace(b'"version":2', b'"version":0'),
+        lambda _: b'{"version":3,"parts":[],"runs":3}\n',
+        lambda content: content.replace(b'"version":3', b'"version":0'),
         lambda _: b"\xff" * 100,
     ],
 )
@@ -169,6 +170,15 @@ def test_an_index_that_does_not_fit_the_records_is_no_index(records, tmp_path):
     odd = with_checksum(body.replace(b'"status":"ok"', b'"status":"dreaming"'))
     assert odd != content
     assert decode_index(tmp_path, odd) == {}
+
+
+def test_what_records_share_stands_in_the_index_once(stored, records):
+    body, _ = without_checksum(stored.runs, (stored.runs / ".index.json").read_bytes())
+    values = json.loads(body)["parts"]["values"]
+    texts = [json.dumps(each) for each in values]
+    assert len(texts) == len(set(texts))
+    assert {"value": 1000} in values
+    assert records[0].value("psnr_rgb").model_dump(exclude_defaults=True) in values
 
 
 def test_files_of_just_now_are_not_indexed(stored, monkeypatch):
