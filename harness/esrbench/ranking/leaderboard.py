@@ -221,8 +221,8 @@ def rank_rows(
     front = pareto_front(contestants, metrics, held.spans) if metrics else frozenset[str]()
     provisional = tuple(m for m in metrics if m in held.provisional_metrics)
     in_tracks = [
-        (track, places[track.key], held.tracks.get(track.key, {}).get, held.provisional_tracks)
-        for track in tracks
+        (t, places[t.key], held.tracks.get(t.key, {}), t.key in held.provisional_tracks)
+        for t in tracks
     ]
     ranked = [
         row.model_copy(
@@ -237,10 +237,10 @@ def rank_rows(
                         by_entry[row.entry].total,
                         track,
                         rank=by_entry[row.entry].rank,
-                        stability=stability(row.entry),
-                        provisional=track.key in few,
+                        stability=possible.get(row.entry),
+                        provisional=few,
                     )
-                    for track, by_entry, stability, few in in_tracks
+                    for track, by_entry, possible, few in in_tracks
                 },
                 "pareto": row.entry in front if metrics else None,
             }
