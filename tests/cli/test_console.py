@@ -8,6 +8,7 @@ from rich.text import Text
 
 from esrbench.cli.console import (
     ERROR_CHARACTERS,
+    filled,
     messages,
     open_registry,
     print_by_kind,
@@ -147,3 +148,16 @@ def test_warnings_of_a_kind_share_a_line_unless_all_are_wanted(capsys):
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 13
     assert said[11].startswith("warning (not-steady): net11: 11 ms apart. Wait. More: ")
+
+
+def test_a_message_breaks_between_words_and_never_within_a_command():
+    text = "warning: others took 9 % (`esrbench doctor --quick` names them); close them.  Then run"
+    assert filled(text, 30).splitlines() == [
+        "warning: others took 9 %",
+        "(`esrbench doctor --quick`",
+        "names them); close them.  Then",
+        "run",
+    ]
+    assert filled("  - an image", 80) == "  - an image"
+    following = "next: esrbench leaderboard --notes  # how it was measured"
+    assert filled(following, 30) == following

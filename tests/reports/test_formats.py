@@ -82,6 +82,21 @@ def test_a_stream_without_the_signs_gets_ascii_in_straight_columns(monkeypatch):
     assert len(set(map(len, filter(None, table_lines)))) == 1
 
 
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_no_figure_or_name_is_broken_where_a_table_has_sentences(width):
+    headings = (
+        Heading("run"),
+        *(Heading(name, prose=True) for name in ("status", "created", "reason")),
+    )
+    cells = ("20310101T122547399Z-net-x4-demo", "busy-machine", "2031-01-01 12:25:47")
+    reason = "other programs took most of the processor while this entry was timed"
+    rows = (tuple(map(plain, (*cells, reason))),)
+    text = printed(Table(headings=headings, sections=(Section(rows),)), width=width, styled=False)
+    assert max(map(len, text.splitlines())) <= width
+    assert all(cell in text for cell in cells)
+    assert set(reason.split()) <= set(text.split())
+
+
 def test_terminals_print_markup_as_text():
     assert "[bold]x[/bold]" in shown(table("[bold]x[/bold]"), styled=False)
 

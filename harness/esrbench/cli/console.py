@@ -46,6 +46,8 @@ CARRIED: Final = {
 }
 """Options that a suggested command takes over, and the commands to which they mean the same."""
 _COMMAND = re.compile(r"`esrbench ([a-z-]+)[^`]*`")
+_WORDS = re.compile(r"next: .*|\s*(?:`[^`]*`\S*|\S+)\s*", re.DOTALL)
+"""Words, and commands as a whole: a line break within one would end it where it is pasted."""
 _LINE_COMMAND = re.compile(r"(?m)^(\s*)::")
 _RATIO = "\\1\N{RATIO}\N{RATIO}"
 """Replacement for two colons that a CI runner would take for a command."""
@@ -93,7 +95,25 @@ def _console() -> type[Console]:
                 text = segment.text if segment.control else _shown(segment.text)
                 yield segment._replace(text=in_ascii(text) if ascii_only else text)
 
+        def print(self, *objects: Any, **options: Any) -> None:
+            # Messages are not wrapped by rich, which would break a command to be pasted.
+            if self.is_terminal and self.stderr:
+                objects = tuple(
+                    filled(each, self.width) if isinstance(each, str) else each for each in objects
+                )
+            super().print(*objects, **options)
+
     return PlainConsole
+
+
+def filled(text: str, width: int) -> str:
+    """A message in lines of a width, broken between words; a command to be pasted stays whole."""
+    lines = [""]
+    for word in _WORDS.findall(text):
+        if lines[-1].strip() and len(lines[-1] + word.rstrip()) > width:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(each.rstrip(" ") for each in lines)
 
 
 def _shown(text: str) -> str:
@@ -223,11 +243,11 @@ def print_notices(notices: Iterable[Notice], *, subject: str = "") -> None:
     for notice in notices:
         said = sentence(line(notice.message))
         text = f"warning ({notice.code}): {of}{said} {pasted(line(notice.advice))}"
-        text += _pointer(notice.code)
+        text += pointer(notice.code)
         messages().print(text, style="yellow", markup=False)
 
 
-def _pointer(code: str) -> str:
+def pointer(code: str) -> str:
     """The command that shows the manual's text on a notice, if there is one."""
     return f" More: `esrbench help {code}`." if code in NOTICES else ""
 
@@ -267,7 +287,7 @@ def print_by_kind(
         )
         text = f"warning ({code}): {len(entries)} entries ({', '.join(names)}). "
         text += " ".join([*advice][:MOST_ADVICE])
-        text += _pointer(code)
+        text += pointer(code)
         messages().print(text, style="yellow", markup=False)
     if most and len(kinds) > most:
         more = plural(len(kinds) - most, "more kind")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from esrbench.cli.console import again, messages, results
+from esrbench.cli.console import again, messages, pasted, pointer, results
 from esrbench.errors import UsageError
 from esrbench.plaintext import plural
 from esrbench.reports.formats import format_names, render
@@ -58,6 +58,12 @@ def print_table(
     """
     hidden = 0 if notes else len(table.details)
     table = table.detailed() if notes else table
+    if form == "terminal" and not as_json:
+        pointing = (
+            notice.model_copy(update={"advice": pasted(f"{notice.advice}{pointer(notice.code)}")})
+            for notice in table.notices
+        )
+        table = replace(table, notices=tuple(pointing))
     rendered = render(replace(table, label=label or table.label), "json" if as_json else form)
     if isinstance(rendered, str):
         print(rendered, end="")  # noqa: T201

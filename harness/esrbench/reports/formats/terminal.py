@@ -37,6 +37,8 @@ STYLES: Final[dict[Tone, str]] = {
 }
 PLACES: Final[dict[Tone, str]] = {"best": "\N{SUPERSCRIPT ONE}", "second": "\N{SUPERSCRIPT TWO}"}
 """Signs in place of bold and underlined, if a terminal has neither."""
+SENTENCE: Final = 24
+"""Characters of a line into which sentences are broken, at least."""
 NOTHING: Final[tuple[int, Pieces]] = (0, [])
 """A line of a cell that has fewer than others of its row."""
 
@@ -97,12 +99,15 @@ def _tables(
         sections = [[list(map(_in_ascii, row)) for row in rows] for rows in sections]
     columns = zip(headings, *(row for section in sections for row in section), strict=True)
     widths = [max([width for cell in column for width, _ in cell]) for column in columns]
-    prose = any(heading.prose for heading in table.headings)
-    # Sentences are broken instead, and no column has to make way.
-    width = options.max_width
-    room = sum(widths) * 2 if prose else width
     names = 1 + table.labelled
-    airy, tight = (_parts(widths, names, room, gap) for gap in (2, 1))
+    # Long sentences are broken into lines before a column has to make way.
+    prose = [
+        heading.prose and own > SENTENCE and index >= names
+        for index, (heading, own) in enumerate(zip(table.headings, widths, strict=True))
+    ]
+    least = [SENTENCE if broken else own for own, broken in zip(widths, prose, strict=True)]
+    width = options.max_width
+    airy, tight = (_parts(least, names, width, gap) for gap in (2, 1))
     gap, parts = (2, airy) if len(airy) <= len(tight) else (1, tight)
     for part in parts:
         grid = _Grid(
@@ -110,6 +115,7 @@ def _tables(
             [[[row[index] for index in part] for row in rows] for rows in sections],
             [table.headings[index].align for index in part],
             [widths[index] for index in part],
+            [prose[index] for index in part],
             [STYLES[section.tone] for section in table.sections],
             gap,
             any(len(section.rows) > 1 or not section.label for section in table.sections),
@@ -143,6 +149,7 @@ class _Grid:
         sections: rows of cells.
         aligns: of the columns.
         widths: likewise, in characters.
+        prose: whether they hold sentences to be broken.
         styles: of the sections.
         gap: spaces between columns.
         apart: an empty line stands between sections.
@@ -152,6 +159,7 @@ class _Grid:
     sections: list[list[list[Lines]]]
     aligns: list[Align]
     widths: list[int]
+    prose: list[bool]
     styles: list[str]
     gap: int
     apart: bool
@@ -229,11 +237,11 @@ def _broken(grid: _Grid, names: int) -> RichTable:
         pad_edge=False,
         padding=(0, grid.gap - grid.headed, 0, 0),  # and the box's divider
     )
+    sentences = any(grid.prose)
     for index, (heading, align) in enumerate(zip(grid.headings, grid.aligns, strict=True)):
         style = "bold" if not grid.headed and index < names else ""
-        made.add_column(
-            _text(heading), justify=align, overflow="fold", no_wrap=index < names, style=style
-        )
+        whole = index < names or (sentences and not grid.prose[index])
+        made.add_column(_text(heading), justify=align, overflow="fold", no_wrap=whole, style=style)
     for rows, style in zip(grid.sections, grid.styles, strict=True):
         for row in rows:
             ended = grid.apart and row is rows[-1]
