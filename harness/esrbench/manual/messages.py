@@ -30,7 +30,7 @@ STATUSES: Final = {
         "its forward raises an error", "read the cause and the end of the log"
     ),
     "invalid-output": Explanation(
-        "what comes out is no SR image: another size or type, or numbers that are not finite",
+        "its output is no SR image: it has another size or type, or numbers that are not finite",
         "return float (N, 3, scale*H, scale*W); `esrbench validate NAME` tries odd sizes",
     ),
     "oom": Explanation(
@@ -58,34 +58,32 @@ STATUSES: Final = {
         "run again; ask `esrbench doctor`",
     ),
     "suspect-memorising": Explanation(
-        "images score better than their variants, on the same pixels: by 0.5 dB for one image, "
-        "for the mean of n by 0.5 dB / sqrt(n), by 0.02 dB at least; or an image has no error, "
-        "though its LR image does not hold it; or whole windows score better by 0.02 dB when the "
-        "same ones are upscaled untimed; or images take over 1.1 times as long as their windows, "
-        "and chance would make them so slow in less than 0.08 % of runs",
-        "look for stored images, for look-up by content, and for forwards that do less once some "
-        "were made",
+        "images score better than their variants on the same pixels, by more than 0.5 dB / sqrt(n) "
+        "for n images and at least 0.02 dB; or an image has no error, although its LR image does "
+        "not determine it; or whole windows score 0.02 dB better when they are upscaled again, "
+        "untimed; or images take over 1.1 times as long as their windows, with a false-positive "
+        "probability below 0.08 %",
+        "look for stored images, for look-up by content, and for forwards that do less after the "
+        "first ones",
     ),
     "suspect-caching": Explanation(
-        "in 8 pairs of rounds on the smallest image, and 8 more at the fixed input where it is "
-        "timed, repeated rounds take less than 90 % of new ones in the median, and chance would "
-        "make as many of them faster in less than 0.4 % of runs; or an image's later rounds take "
-        "less than half of its first, in the median over images, and chance would make as many "
-        "images begin with a slow round (one of more than twice its later median) in less than "
-        "0.08 % of runs",
+        "repeated rounds take less than 90 % of new ones in the median, with a false-positive "
+        "probability below 0.4 % (8 pairs of rounds on the smallest image, and 8 more at the fixed "
+        "input if it is timed); or an image's later rounds take less than half of its first, in "
+        "the median over images, and more images begin with a slow round (more than twice the "
+        "later median) than chance explains, with a false-positive probability below 0.08 %",
         "look for outputs kept between calls",
     ),
     "suspect-hidden-work": Explanation(
         "more than 0.3 CPUs are busy in the worker while nothing is asked of it, in the median "
         "over inputs, or half a CPU more than its threads during rounds",
-        "look for threads and processes that go on",
+        "look for threads and processes that continue after a forward",
     ),
     "counted-otherwise": Explanation(
-        "what was counted is not what was measured: the network computes another output while it "
-        "is watched or once it has been scored; two counts of one forward differ; or its weights "
-        "file or the loaded network holds more than was counted and the audit finds hidden "
-        "constants",
-        "count and time the same network: no look at who calls, and every weight in a parameter",
+        "the counted network is not the measured one: its output changes while it is watched or "
+        "after it has been scored; or two counts of one forward differ; or its weights file or the "
+        "loaded network has more than was counted, and the audit finds hidden constants",
+        "make the network compute the same whoever calls it, and keep every weight in a parameter",
     ),
     "busy-machine": Explanation(
         "other processes and the hypervisor took more than 10 % of the CPUs at the fixed input, "
@@ -94,22 +92,22 @@ STATUSES: Final = {
         "run again with `--resume` on a quiet machine",
     ),
     "timing-disputed": Explanation(
-        "a claim lies below externally measured time by more than 3 % and the noise, or above the "
-        "time after which all pixels were there, over the images or at the fixed input",
-        "first repeat it on a quiet machine: load that comes while an entry is timed disputes an "
-        "honest one",
+        "a claim is below the externally measured time by more than 3 % and the noise, or above "
+        "the time until all pixels were delivered, over the images or at the fixed input",
+        "first repeat it on a quiet machine: new load during timing can lead to a dispute about an "
+        "honest entry",
     ),
 }
 """Of runs, as ``esrbench.records.Status`` names them."""
 
-_REVIEW = "compare run times, and review the code of whoever stands to win"
+_REVIEW = "compare run times, and review the code of likely winners"
 
 NOTICES: Final = {
     # Times.
     "throttled": Explanation(
-        "heat, power, the supply or a group's other GPU lowered the GPU's clocks although the "
-        "input was timed again",
-        "lock clocks lower, cool, raise the power limit",
+        "the GPU's clocks were lowered, also when the input was timed again, because of heat, "
+        "power, the power supply or another GPU of the group",
+        "lock clocks lower, improve the cooling, or raise the power limit",
     ),
     "other-load": Explanation(
         "other processes took 5 % of the CPU time on average, or 10 % at one input",
@@ -117,13 +115,13 @@ NOTICES: Final = {
     ),
     "steal": Explanation(
         "the hypervisor gave others 5 % of our CPU time on average, or 10 % at one input",
-        "use hardware of your own, or another hour",
+        "use your own hardware, or measure at another time",
     ),
     "processes-differ": Explanation(
-        "the slowest of n processes is further off the fastest than 95 % of quiet machines have "
-        "it with 20 % between processes (74 % for two, 97 % for three, 121 % for five), and 1.5 "
-        "times as far as both their intervals explain",
-        "raise `--processes`, leave a CPU free",
+        "the slowest process differs more from the fastest than on 95 % of quiet machines, if "
+        "processes differ by 20 % (limit: 74 % for two processes, 97 % for three, 121 % for five), "
+        "and 1.5 times as much as the intervals of both explain",
+        "raise `--processes`, and leave a CPU free",
     ),
     "drift": Explanation(
         "rounds became slower (Mann-Kendall, 1 %, corrected for neighbours that resemble each "
@@ -136,22 +134,22 @@ NOTICES: Final = {
         "raise `--warmup`",
     ),
     "wide-interval": Explanation(
-        "the rounds of a process know the runtime over the images to 10 % only",
-        "raise `--budget` or `--rounds`, whichever ended the rounds",
+        "half of the interval from the rounds of a process is over 10 % of the runtime over images",
+        "raise `--budget` or `--rounds`, depending on which one ended the rounds",
     ),
     "outliers": Explanation(
-        "over 5 % of forwards, and three or more, lie 10 standard deviations (by the median "
-        "absolute deviation) and 5 % off their median",
+        "over 5 % of forwards, and at least three, differ from their median by 10 standard "
+        "deviations (by the median absolute deviation) and by 5 %",
         "read medians, not p95; take a larger `--input-size`",
     ),
     "too-short": Explanation(
-        "a median is below 5 us, or 50 us by CUDA events: the clock is a percent of it",
+        "a median is below 5 us, or below 50 us by CUDA events; the clock's error is then 1 %",
         "take a larger `--input-size` and larger images",
     ),
     "slow-first-run": Explanation(
-        "in most processes the cold start is three times the median or more, and half a second "
+        "in most processes the cold start takes at least three times the median, and half a second "
         "longer",
-        "know it when you deploy; it is in no runtime",
+        "consider it when you deploy; no runtime includes it",
     ),
     "slow-to-settle": Explanation(
         "a worker's checks after its rounds took 1 s and half as long as the rounds",
@@ -182,8 +180,8 @@ NOTICES: Final = {
         "nothing if padding or tiles explain it; otherwise look for branches on the size",
     ),
     "content-dependent": Explanation(
-        "noise and a smooth image cost differently",
-        "read the count as that of one image; run times on the data set tell more",
+        "a noise image and a smooth image have different costs",
+        "read the count as that of one image; compare runtimes on the data set",
     ),
     "elementwise-work": Explanation(
         "elementwise results exceed 25 % of the multiply-accumulates",
@@ -202,7 +200,7 @@ NOTICES: Final = {
         "declare the precision that the network casts to",
     ),
     "uncounted-operator": Explanation(
-        "operators of unknown cost ran, or results are summed out of the counters' sight",
+        "operators of unknown cost ran, or results are summed where no counter sees it",
         "read the count as a lower bound; count a version without them",
     ),
     "opaque-operator": Explanation(
@@ -212,18 +210,18 @@ NOTICES: Final = {
     # Entries and how they ran.
     "cuda-requests": Explanation(
         "the entry's code asks for CUDA, which led to the device of the run",
-        "nothing; take `.cuda()` and its like out to be rid of the notice",
+        "nothing; to avoid the notice, remove `.cuda()` and similar calls",
     ),
     "warm-up": Explanation(
         "modules ran while the network was built",
-        "leave warming up to the harness: it gains nothing here",
+        "leave the warm-up to the harness: in the constructor it has no benefit",
     ),
     "other-precision": Explanation(
         "an entry ran in another precision than it declares",
         "leave `--precision` out, or compare it within its class only",
     ),
     "across-classes": Explanation(
-        "a runtime is in relation to that of a baseline of another class",
+        "a runtime is relative to that of a baseline of another class",
         "run both in one class before you compare",
     ),
     "same-weights": Explanation("entries have the same weights", _REVIEW),
@@ -235,8 +233,8 @@ NOTICES: Final = {
         "a folder of `submissions/` cannot be registered", "`esrbench validate NAME` says why"
     ),
     "broken-entry-point": Explanation(
-        "what an installed distribution offers could not be loaded",
-        "mend, update or uninstall that distribution",
+        "an entry point of an installed distribution could not be loaded",
+        "repair, update or uninstall that distribution",
     ),
     # Backends.
     "backend-differs": Explanation(
@@ -257,8 +255,8 @@ NOTICES: Final = {
         "run again for an official table",
     ),
     "made-again": Explanation(
-        "passes were made more than once, because the machine spoilt them or two runs made the "
-        "same; only one counts",
+        "passes were made more than once, because the machine disturbed them or two runs made the "
+        "same pass; only one counts",
         "nothing; the others are kept beside it",
     ),
     "cell-failed": Explanation(
@@ -270,7 +268,7 @@ NOTICES: Final = {
         "start such a machine, or ask for less; the suite ends if none comes in 10 minutes",
     ),
     "no-entries": Explanation(
-        "a name, folder or glob of `challenge.toml` stands for no entry", "correct `entries`"
+        "a name, folder or glob of `challenge.toml` matches no entry", "correct `entries`"
     ),
     "withdrawn-entry": Explanation(
         "a challenge leaves an entry out that was withdrawn",
@@ -281,8 +279,8 @@ NOTICES: Final = {
         "add it to `classes`, or ask the team",
     ),
     "incomparable": Explanation(
-        "a stored run differs in what is named, and is left out of the table",
-        "run it again as the others were run",
+        "a stored run has other settings, which the notice names, and is left out of the table",
+        "run it again with the settings of the others",
     ),
     "older-run": Explanation(
         "an entry's newer run failed, so an older one is shown", "run it again"
@@ -292,7 +290,7 @@ NOTICES: Final = {
         "run it again on all data sets",
     ),
     "corrupt-record": Explanation(
-        "a stored file is not what was written; it was set aside",
+        "the content of a stored file is not what was written; the file was set aside",
         "run the entry again, then delete the file",
     ),
     "set-aside-records": Explanation(
@@ -304,7 +302,7 @@ NOTICES: Final = {
     ),
     # Bundles for Codabench.
     "no-docker-image": Explanation(
-        "the bundle names a Docker image that is nowhere", "set `codabench.docker_image`"
+        "the bundle names a Docker image that cannot be pulled", "set `codabench.docker_image`"
     ),
     "no-start": Explanation("a phase starts when the bundle was made", "set `codabench.start`"),
     "no-terms": Explanation("the terms are a short default text", "set `codabench.terms`"),
