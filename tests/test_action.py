@@ -153,13 +153,15 @@ class Runner:
     def resolve(self, text):
         """Put values in place of expressions; only the forms that the Action uses."""
 
+        def holds(condition):
+            if condition.endswith(" == 'true'"):
+                return self._term(condition.removesuffix(" == 'true'")) == "true"
+            return bool(self._term(condition.removesuffix(" != ''")))
+
         def value(match):
-            terms = match[1].split(" || ")
-            if match[1].endswith(" == 'true'"):
-                return "true" if self._term(match[1].removesuffix(" == 'true'")) == "true" else ""
-            if match[1].endswith(" != ''"):
-                return "true" if self._term(match[1].removesuffix(" != ''")) else ""
-            return next(filter(None, map(self._term, terms)), "")
+            if match[1].endswith("'"):
+                return "true" if all(map(holds, match[1].split(" && "))) else ""
+            return next(filter(None, map(self._term, match[1].split(" || "))), "")
 
         return re.sub(r"\$\{\{ (.*?) \}\}", value, text)
 
@@ -325,6 +327,9 @@ def test_a_site_is_published_only_where_it_is_asked_for(runner):
     assert runner.resolve(upload["if"])
     assert runner.resolve(publish["if"])
     assert runner.resolve(upload["with"]["path"]) == "networks/public"
+    runner.run(publish="true", check="false")  # a whole checkout is no site
+    assert not runner.resolve(upload["if"])
+    assert not runner.resolve(publish["if"])
 
 
 def test_a_site_is_written_without_a_check(runner):
