@@ -203,7 +203,9 @@ def test_what_ray_cannot_use_is_refused(option, says):
 @pytest.mark.slow
 def test_ray_is_asked_for_a_device_and_for_what_the_challenge_says():
     module = pytest.importorskip("esrbench.engines.ray")
-    assert module._options(EngineSettings(name="ray"), "cuda") == {"num_cpus": 1, "num_gpus": 1}
+    nothing = {"memory": None, "resources": {}}
+    device = {"num_cpus": 1, "num_gpus": 1}
+    assert module._options(EngineSettings(name="ray"), "cuda") == device | nothing
     settings = parse_settings("ray", ["cpus=4", "memory=2G", "constraint=accelerator_type:H100"])
     assert module._options(settings, "cpu") == {
         "num_cpus": 4,
@@ -288,7 +290,7 @@ def test_a_cell_that_no_living_node_of_ray_fits_says_so_and_waits_ten_minutes(
     settings = parse_settings("ray", ["cpus=2", "memory=8G", "address=auto", "jobs=1"])
     engine = module.RayEngine(settings, "cpu")
     engine.submit(tmp_path, [Cell(id=f"untimed-{n}", entries=("a",)) for n in range(2)])
-    lacks = "no living node of the Ray cluster has 2 CPUs, 8 GiB of memory"
+    lacks = "no living node of the Ray cluster has 2 CPUs, 8G of memory"
     waiting = dict.fromkeys(["untimed-0", "untimed-1"], CellState("waiting", said=lacks))
     now = time.monotonic()
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))

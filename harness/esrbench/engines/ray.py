@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import re
 import signal
 import socket
 import time
@@ -40,8 +39,6 @@ SHARE: Final = 0.001
 CONNECT_SECONDS: Final = 10.0
 NODE_SECONDS: Final = 600.0
 """That cells wait for a node which can make them; a cluster may have to start it first."""
-UNITS: Final = {"K": 2**10, "": 2**20, "M": 2**20, "G": 2**30, "T": 2**40}
-"""Bytes, by the letters that Slurm takes."""
 
 
 def make_cell(command: Sequence[str], seconds: float) -> Iterator[tuple[str, str]]:
@@ -73,7 +70,7 @@ class RayEngine:
         device: kind of the devices; a cell gets one of them.
 
     Raises:
-        UsageError: there is no such cluster.
+        UsageError: there is no such cluster, or an amount of memory is none.
     """
 
     pause: float = 1.0
@@ -84,6 +81,10 @@ class RayEngine:
         self.device_class = settings.device_class
         self._seconds = 60.0 * settings.minutes
         self._options = _options(settings, device)
+        memory = settings.memory and f"{settings.memory} of memory"
+        gpu = "1 GPU" if self._options["num_gpus"] else None
+        asked = (plural(settings.cpus or 1, "CPU"), gpu, memory, settings.constraint)
+        self._asked = ", ".join(filter(None, asked))
         self._plan: Path | None = None
         self._waiting: list[str] = []
         self._running: dict[str, Any] = {}
@@ -99,7 +100,6 @@ class RayEngine:
             self._plan, self._states, self._nodes = plan, {}, {}
         self._failures.update(self._nodes.pop(cell.id) for cell in cells if cell.id in self._nodes)
         self._waiting += [cell.id for cell in cells]
-        self._states.update((cell.id, CellState("waiting")) for cell in cells)
 
     def poll(self) -> Mapping[str, CellState]:
         """Begin cells and take what tasks tell.
@@ -133,11 +133,18 @@ class RayEngine:
         """
         begun = [key for key in self._running if self._states[key].state == "waiting"]
         waiting = [*begun, *self._waiting]
-        fitting = [node["NodeID"] for node in ray.nodes() if self._fits(node)]
+        kinds = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
+        least = {kind: self._options[name] or 0 for kind, name in kinds.items()}
+        least |= self._options["resources"]
+        fitting = [
+            node["NodeID"]
+            for node in ray.nodes()
+            if node["Alive"] and all(node["Resources"].get(k, 0) >= v for k, v in least.items())
+        ]
         now = time.monotonic()
         if fitting or not waiting:
             self._fitted = now
-        lacks = f"no living node of the Ray cluster has {_asked(self._options)}"
+        lacks = f"no living node of the Ray cluster has {self._asked}"
         if now - self._fitted > NODE_SECONDS:
             message = f"--engine ray: {lacks}, and none came in {NODE_SECONDS / 60:g} minutes"
             advice = "Start such a node (see `ray status`) or ask for less, then use --resume."
@@ -158,13 +165,6 @@ class RayEngine:
         task = ray.remote(make_cell).options(max_retries=0, **self._options, **elsewhere)
         self._running[key] = task.remote([*cell_command(self._plan), key], self._seconds)
 
-    def _fits(self, node: Mapping[str, Any]) -> bool:
-        asked = self._options
-        names = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
-        least = {name: asked.get(option, 0) for name, option in names.items()}
-        least |= asked.get("resources", {})
-        return node["Alive"] and all(node["Resources"].get(k, 0) >= v for k, v in least.items())
-
     def _take(self, key: str, told: Any) -> None:
         """Take one thing that a task tells."""
         try:
@@ -180,33 +180,13 @@ class RayEngine:
 
 
 def _options(settings: EngineSettings, device: Device) -> dict[str, Any]:
-    """What a task asks of Ray.
-
-    Raises:
-        UsageError: an amount of memory that is none.
-    """
-    options: dict[str, Any] = {
+    """What a task asks of Ray."""
+    return {
         "num_cpus": settings.cpus or 1,
         "num_gpus": 0 if device == "cpu" else 1,
+        "memory": settings.memory_bytes or None,
+        "resources": {settings.constraint: SHARE} if settings.constraint else {},
     }
-    if settings.constraint:
-        options["resources"] = {settings.constraint: SHARE}
-    if settings.memory:
-        amount = re.fullmatch(r"(\d+)([KMGT]?)B?", settings.memory.upper())
-        if amount is None:
-            message = f"engine.memory: expected an amount such as 32G, found {settings.memory}"
-            raise UsageError(message, advice="Write a whole number and K, M, G or T.")
-        options["memory"] = int(amount[1]) * UNITS[amount[2]]
-    return options
-
-
-def _asked(options: Mapping[str, Any]) -> str:
-    """In words what a task asks of Ray."""
-    gpus, memory = options["num_gpus"], options.get("memory")
-    parts = [plural(options["num_cpus"], "CPU")]
-    parts += [plural(gpus, "GPU")] if gpus else []
-    parts += [f"{memory / 2**30:g} GiB of memory"] if memory else []
-    return ", ".join([*parts, *options.get("resources", {})])
 
 
 def _connect(address: str) -> None:

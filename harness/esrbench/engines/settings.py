@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from esrbench.errors import UsageError
 from esrbench.protocol import Frozen
 from esrbench.records import Count  # noqa: TC001 - pydantic reads annotations
 
 EngineName = Literal["local", "slurm", "ray"]
 Text = Annotated[str, Field(min_length=1, max_length=300)]
+UNITS: Final = {"K": 2**10, "": 2**20, "M": 2**20, "G": 2**30, "T": 2**40}
+"""Bytes, by the letters that Slurm takes."""
 
 
 class EngineSettings(Frozen):
@@ -54,3 +58,16 @@ class EngineSettings(Frozen):
     def elsewhere(self) -> bool:
         """Whether other machines measure than the one that submits."""
         return self.name != "local"
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of a cell in bytes; 0 if left out.
+
+        Raises:
+            UsageError: what ``memory`` says is no amount.
+        """
+        amount = re.fullmatch(r"(\d+)([KMGT]?)B?", (self.memory or "0").upper())
+        if amount is None:
+            message = f"engine.memory: expected an amount such as 32G, found {self.memory}"
+            raise UsageError(message, advice="Write a whole number and K, M, G or T.")
+        return int(amount[1]) * UNITS[amount[2]]
