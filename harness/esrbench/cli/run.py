@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from esrbench.records import RunRecord
     from esrbench.runs.cells import Engine
 
-DEFAULT_ENTRIES = ("aidn", "rfdn", "imdn", "srresnet", "bicubic")
+DEFAULT_ENTRIES = ("rfdn", "imdn", "aidn", "srresnet", "bicubic")
 NAME_ENGINE = "Write --engine local, slurm or ray as well."
 
 
