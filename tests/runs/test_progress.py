@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from esrbench.runs.cells import Cell
-from esrbench.runs.progress import Progress, Took, progress_of
+from esrbench.runs.progress import SuiteProgress, Took, progress_of
 from esrbench.runs.suite import run_suite
 
 CELLS = (
@@ -74,7 +74,7 @@ def test_what_was_never_made_cannot_be_told():
 def test_progress_is_said_in_a_line(fields, said):
     known = {"cells": {"a": "done", "b": "running", "c": "failed"}, "seconds_left": None}
     known |= {"passes": (31, 84), "entries": (5, 12), "seconds_to_timing": None}
-    told = Progress(**(known | fields)).describe()
+    told = SuiteProgress(**(known | fields)).describe()
     assert told == f"passes 31 of 84, entries 5 of 12, {said}"
 
 
