@@ -83,7 +83,8 @@ def test_a_pickle_is_a_warning_with_the_way_out(folder):
     wrong = named((*folder_checks(read_submission(folder), 4),), "weights file")
     content = (folder / "submission.toml").read_text().splitlines()
     kept = [line for line in content if not line.startswith(("bytes", "sha256"))]
-    declared = wrong.fix.partition("[weights]: ")[2].removesuffix(".").replace(", ", "\n")
+    declared = wrong.fix.partition("[weights]: ")[2].removesuffix("; --fix does it.")
+    declared = declared.replace(", ", "\n")
     text = "\n".join(kept).replace('file = "net.pth"', f'file = "net.pth"\n{declared}')
     (folder / "submission.toml").write_text(text)
     checks = (*folder_checks(read_submission(folder), 4),)

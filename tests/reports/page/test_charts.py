@@ -13,6 +13,7 @@ from esrbench.reports.page.charts import (
     HeldRank,
     Point,
     Scale,
+    _label,
     axis,
     bars,
     chart_data,
@@ -116,6 +117,17 @@ def test_a_scatter_chart_links_every_entry_to_its_row():
     assert radii[1] / radii[0] == pytest.approx(2, rel=0.01)  # area 4 to 1
     assert links["#entry-0"].find("path").get("d").startswith("M")
     assert links["#entry-1"].find("path").get("d") == ""
+
+
+@pytest.mark.parametrize(
+    ("letters", "expected"), [((22, 12, 8), ">team01_&#8230;</text>"), ((22,), "")]
+)
+def test_a_name_is_shortened_where_there_is_no_room_for_the_whole(letters, expected):
+    # Above and below all is taken; on the left too; on the right eight letters have room.
+    taken = [(0, 0, 760, 84), (0, 112, 760, 400), (0, 84, 290, 112), (390, 84, 760, 112)]
+    named = _label("team01_network", (300, 100), 5, taken, letters)
+    assert named.endswith(expected)
+    assert bool(named) == bool(expected)
 
 
 def test_the_script_is_given_what_the_first_chart_is_drawn_from():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import product
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -36,7 +37,8 @@ LOG_RATIO: Final = 3.0
 FEWEST_TICKS: Final = 3
 """With fewer round values, a logarithmic axis has equal steps, and a linear one smaller steps."""
 LABEL_HEIGHT: Final = 14
-LABEL_LETTERS: Final = 22
+LABEL_LETTERS: Final = (22, 12, 8)
+"""At most so many of a name stand in a chart; fewer on the front where it is crowded."""
 LETTER_WIDTH: Final = 9
 """About what a letter takes at the labels' size."""
 
@@ -241,6 +243,7 @@ def chart_data(scales: Sequence[Scale], ranked: Sequence[bool]) -> dict[str, Any
     return {
         "frame": [LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM, TOP],
         "radius": LEAST_RADIUS,
+        "letters": LABEL_LETTERS,
         "metrics": [
             {
                 "heading": scale.metric.heading,
@@ -301,7 +304,7 @@ def scatter(
         (cx - r, cy - r, cx + r, cy + r) for n, (cx, cy) in centres.items() for r in [sizes[n]]
     ]
     labels = {
-        n: _label(names[n], centres[n], sizes[n], taken)
+        n: _label(names[n], centres[n], sizes[n], taken, LABEL_LETTERS[: None if n in best else 1])
         for n in sorted(centres, key=lambda n: (n not in best, -sizes[n]))
     }
     for entry in sorted(sizes, key=lambda entry: -sizes[entry]):
@@ -543,7 +546,7 @@ def _open(kind: str, height: float, title: str, *, role: str = "img", width: int
 def _row_name(name: str, middle: float) -> str:
     return (
         f'<text class="name" x="196" y="{middle + 4:.0f}" text-anchor="end">'
-        f"{html_text(_short(name, LABEL_LETTERS))}</text>"
+        f"{html_text(_short(name, LABEL_LETTERS[0]))}</text>"
     )
 
 
@@ -590,18 +593,18 @@ def _label(
     centre: tuple[float, float],
     radius: float,
     taken: list[tuple[float, float, float, float]],
+    letters: Sequence[int],
 ) -> str:
     """The name beside its point where there is room; it is in the point's title anyhow."""
-    text = _short(name, LABEL_LETTERS)
-    width = LETTER_WIDTH * len(text)
     x, y = centre
-    places = (
-        (x + radius + 4, y + 4, "start", x + radius + 4),
-        (x - radius - 4, y + 4, "end", x - radius - 4 - width),
-        (x, y - radius - 5, "middle", x - width / 2),
-        (x, y + radius + 13, "middle", x - width / 2),
-    )
-    for at, base, anchor, left in places:
+    above, below = y - radius - 3, y + radius + 13
+    places = [(x + radius + 4, y + 4, "start"), (x - radius - 4, y + 4, "end")]
+    for at, anchor in ((x, "middle"), (x - radius, "start"), (x + radius, "end")):
+        places += [(at, above, anchor), (at, below, anchor)]
+    texts = dict.fromkeys(_short(name, most) for most in letters)
+    for text, (at, base, anchor) in product(texts, places):
+        width = LETTER_WIDTH * len(text)
+        left = at - width * {"start": 0, "middle": 0.5, "end": 1}[anchor]
         box = (left, base - LABEL_HEIGHT, left + width, base)
         inside = box[0] >= LEFT and box[2] <= WIDTH - 2 and box[1] >= 0
         if inside and not any(_overlap(box, other) for other in taken):
@@ -614,7 +617,7 @@ def _label(
 
 def _hidden_label(name: str) -> str:
     """A name without a place, for the script to move."""
-    return f'<text class="crowded">{html_text(_short(name, LABEL_LETTERS))}</text>'
+    return f'<text class="crowded">{html_text(_short(name, LABEL_LETTERS[0]))}</text>'
 
 
 def _overlap(

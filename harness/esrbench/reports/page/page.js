@@ -205,6 +205,11 @@
     name(links.filter((link) => !link.classList.contains("absent")), left, right);
   }
 
+  function short(name, most) {
+    const letters = [...name];
+    return letters.length <= most ? name : `${letters.slice(0, most - 1).join("")}\u2026`;
+  }
+
   /* Names beside their points where there is room, clear of points and other names; those on the
      front choose first. */
   function name(links, left, right) {
@@ -213,9 +218,19 @@
     for (const link of links) {
       const [circle, label] = [link.querySelector("circle").getBBox(), link.querySelector("text")];
       label.classList.remove("crowded");
-      label.setAttribute("y", circle.y + circle.height / 2 + 4);
-      const free = [[circle.x + circle.width + 4, "start"], [circle.x - 4, "end"]].some(([at, anchor]) => {
+      const [start, end] = [circle.x, circle.x + circle.width];
+      const [middle, above, below] = [circle.y + circle.height / 2 + 4, circle.y - 3, circle.y + circle.height + 13];
+      const places = [[end + 4, middle, "start"], [start - 4, middle, "end"]];
+      for (const [at, anchor] of [[(start + end) / 2, "middle"], [start, "start"], [end, "end"]]) {
+        places.push([at, above, anchor], [at, below, anchor]);
+      }
+      const name = data.names[link.dataset.entry];
+      const letters = data.chart.letters.slice(0, link.classList.contains("dominated") ? 1 : undefined);
+      const texts = [...new Set(letters.map((most) => short(name, most)))];
+      const free = texts.flatMap((text) => places.map((place) => [text, ...place])).some(([text, at, base, anchor]) => {
+        label.textContent = text;
         label.setAttribute("x", at);
+        label.setAttribute("y", base);
         label.setAttribute("text-anchor", anchor);
         const box = label.getBBox();
         const apart = (other) => box.x + box.width < other.x || other.x + other.width < box.x || box.y + box.height < other.y || other.y + other.height < box.y;
