@@ -220,7 +220,7 @@ EFFORTS: Final[dict[Effort, LatencyDesign]] = {
     "quick": LatencyDesign(
         warmup_rounds=1,
         steady_tolerance=0.05,
-        min_rounds=4,
+        min_rounds=5,
         budget_seconds=0.5,
         fixed_input=False,
     ),
