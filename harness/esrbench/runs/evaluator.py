@@ -104,6 +104,24 @@ class Entry:
         """The same as eager torch runs it."""
         return replace(self, graph=None, graph_folder=None)
 
+    def worker(
+        self,
+        launcher: Launcher,
+        protocol: Protocol,
+        *,
+        timeout_seconds: float,
+        limit_seconds: float = math.inf,
+    ) -> WorkerSession:
+        """A worker that can load it, not yet started; seconds as of ``Launcher.worker``."""
+        return launcher.worker(
+            (self.descriptor, self.weights),
+            protocol=protocol,
+            interpreter=self.interpreter,
+            readable=self.readable,
+            timeout_seconds=timeout_seconds,
+            limit_seconds=limit_seconds,
+        )
+
     def load(self, session: WorkerSession, protocol: Protocol) -> Ready:
         """Have a worker build the network and load its weights."""
         return session.load(
@@ -182,21 +200,15 @@ def measure_untimed(
         energy=None if protocol.energy is None else NOT_REACHED,
     )
     begun = time.monotonic()
-    worker = partial(
-        launcher.worker,
-        (entry.descriptor, entry.weights),
-        protocol=protocol,
-        timeout_seconds=timeout_seconds,
-    )
     samples: list[Sample] = []
     start = partial(
-        worker,
-        interpreter=entry.interpreter,
-        readable=entry.readable,
+        entry.worker,
+        launcher,
+        timeout_seconds=timeout_seconds,
         limit_seconds=limit_seconds,
     )
     with ExitStack() as ending:
-        session = ending.enter_context(start()) if started is None else ending.push(started)
+        session = ending.enter_context(start(protocol)) if started is None else ending.push(started)
         try:
             on_step("loading")
             found.ready = entry.load(session, protocol)
@@ -204,7 +216,7 @@ def measure_untimed(
             beside = None
             if protocol.forward.backend != EAGER:
                 eager = protocol.eager
-                torch = ending.enter_context(start(protocol=eager))
+                torch = ending.enter_context(start(eager))
                 entry.eager.load(torch, eager)
                 border = protocol.quality.border_pixels("rgb", entry.scale)
                 beside = Beside(torch.upscale, border)

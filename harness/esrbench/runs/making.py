@@ -52,12 +52,9 @@ class Maker:
             planned: the pass.
             limit_seconds: that the worker may live.
         """
-        entry = planned.entry
-        return planned.launcher.worker(
-            (entry.descriptor, entry.weights),
-            protocol=planned.protocol,
-            interpreter=entry.interpreter,
-            readable=entry.readable,
+        return planned.entry.worker(
+            planned.launcher,
+            planned.protocol,
             timeout_seconds=self.timeout_seconds,
             limit_seconds=max(0.0, limit_seconds),
         )

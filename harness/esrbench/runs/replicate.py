@@ -16,7 +16,6 @@ from esrbench.worker.failure import WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
 
     from esrbench.data.datasets import ImagePairs
     from esrbench.records import Conditions, ImageScore
@@ -192,12 +191,10 @@ def _scored(
     return tuple(scored)
 
 
-def _worker(entry: Entry, plan: Plan) -> AbstractContextManager[WorkerSession]:
-    return plan.launcher.worker(
-        (entry.descriptor, entry.weights),
-        protocol=plan.protocol,
-        interpreter=entry.interpreter,
-        readable=entry.readable,
+def _worker(entry: Entry, plan: Plan) -> WorkerSession:
+    return entry.worker(
+        plan.launcher,
+        plan.protocol,
         timeout_seconds=plan.timeout_seconds,
         limit_seconds=plan.limit_seconds,
     )
