@@ -248,7 +248,7 @@ class TrustDesign(Frozen):
         noise_share: share of that time that these three deviations may be, at most; a network
             of which they are more has no runtime.
         repeated_rounds: pairs of rounds, one with a new input and one that repeats an input, by
-            which a cache is found; 0 for none.
+            which a cache is found; fewer once they can no longer show one; 0 for none.
         caching_ratio: a cache is suspected if repeated rounds take less than this share of new
             ones. The median must show this, for any overhead within the null network's range.
         later_ratio: the later rounds of an image show parts of it again. A cache is also suspected

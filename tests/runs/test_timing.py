@@ -95,7 +95,8 @@ def content(lr):
     return hashlib.sha256(repr(lr.shape).encode() + lr.tobytes()).hexdigest()
 
 
-def test_every_input_is_new_but_those_shown_twice(pairs):
+def test_every_input_is_new_but_those_shown_twice(pairs, monkeypatch):
+    monkeypatch.setattr(timings, "can_show_cache", lambda _pairs: True)
     session = Session()
     made = timer(session, known=digests(pairs))
     made.fixed(pairs)
@@ -388,12 +389,16 @@ PHASES = {
 """Factors by which a machine slows forwards down, over and over."""
 
 
-def suspected(seed, kind, spared=lambda _lr, _before: False):
-    """Whether a cache is found at two inputs of a network that takes 0.3 of the time where spared.
+def suspected(seed, kind, spared=lambda _lr, _before: False, *, fixed_input=True):
+    """Whether a cache is found in a network that takes 0.3 of the time where spared.
 
     Args:
         kind: of ``PHASES``.
         spared: whether it spares an input, given those before it.
+        fixed_input: repeat the fixed input beside an image.
+
+    Returns:
+        Whether it is found, and the number of pairs of rounds at each input.
     """
     phases = PHASES[kind]
     shown = []
@@ -403,38 +408,65 @@ def suspected(seed, kind, spared=lambda _lr, _before: False):
         shown.append(lr)
         return Delivery(lr, seconds + float(np.median(NULL[SMALL])), seconds, None)
 
-    made = timer(
-        SimpleNamespace(forward=forward, cpu_seconds=lambda: None), seed=seed, repeated_rounds=8
-    )
-    found = [
-        samples(name, repeated_seconds=made._repeat(name, iter(np.arange(9) + start)))
-        for name, start in (("fixed", 0), ("image", 100))
-    ]
-    ratio = account(latency(replicate(found[1], fixed=found[0])), TrustDesign()).repeated_ratio
-    return ratio is not None and ratio < TrustDesign().caching_ratio
+    session = SimpleNamespace(forward=forward, cpu_seconds=lambda: None)
+    design = DESIGN.model_copy(update={"fixed_input": fixed_input})
+    made = timer(session, seed=seed, design=design, repeated_rounds=8)
+    inputs = (("image", 100), ("fixed", 0))[: 1 + fixed_input]
+    found = {
+        name: samples(name, repeated_seconds=made._repeat(name, iter(np.arange(9) + start)))
+        for name, start in reversed(inputs)
+    }
+    timed = replicate(found["image"], **({"fixed": found["fixed"]} if fixed_input else {}))
+    ratio = account(latency(timed), TrustDesign()).repeated_ratio
+    pairs = [len(each.repeated_seconds) for each in found.values()]
+    return ratio is not None and ratio < TrustDesign().caching_ratio, pairs
 
 
 @pytest.mark.parametrize("kind", PHASES)
 def test_no_disturbance_passes_for_a_cache(kind):
     tries = 800
-    found = sum(suspected(seed, kind) for seed in range(tries))
+    found = sum(suspected(seed, kind)[0] for seed in range(tries))
     # At most 0.4 %, and three standard deviations of the count at that rate.
     assert found <= 0.004 * tries + 3 * (0.004 * tries) ** 0.5
 
 
+CACHES = {
+    "every answer is kept": lambda lr, before: lr in before,
+    "only the last answer is kept": lambda lr, before: [lr] == before[-1:],
+    # But two rounds of each input, whatever they show.
+    "with decoys": lambda lr, before: lr in before and len(before) % 17 not in (5, 6),
+}
+
+
 @pytest.mark.parametrize("kind", ["none", "period two"])
-@pytest.mark.parametrize(
-    "spared",
-    [
-        lambda lr, before: lr in before,
-        lambda lr, before: [lr] == before[-1:],
-        # But two rounds of each input, whatever they show.
-        lambda lr, before: lr in before and len(before) % 17 not in (5, 6),
-    ],
-    ids=["every answer is kept", "only the last answer is kept", "with decoys"],
-)
+@pytest.mark.parametrize("spared", CACHES.values(), ids=CACHES)
 def test_a_cache_is_found_beside_a_disturbance(kind, spared):
-    assert all(suspected(seed, kind, spared) for seed in range(50))
+    assert all(suspected(seed, kind, spared)[0] for seed in range(50))
+
+
+@pytest.mark.parametrize("fixed_input", [True, False])
+@pytest.mark.parametrize("kind", ["none", "period two", "a new regime"])
+@pytest.mark.parametrize("cache", ["none", "every answer is kept", "with decoys"])
+def test_ending_pairs_early_changes_no_verdict(monkeypatch, cache, kind, fixed_input):
+    spared = CACHES.get(cache, lambda _lr, _before: False)
+
+    def verdicts():
+        made = [suspected(seed, kind, spared, fixed_input=fixed_input) for seed in range(10)]
+        return [found for found, _ in made], sum(sum(pairs) for _, pairs in made)
+
+    early, fewer = verdicts()
+    monkeypatch.setattr(timings, "can_show_cache", lambda _pairs: True)
+    whole, pairs = verdicts()
+    assert early == whole
+    assert pairs == 10 * 8 * (1 + fixed_input)
+    assert fewer <= pairs
+
+
+def test_an_honest_network_at_one_input_needs_two_pairs_on_average():
+    pairs = [suspected(seed, "period two", fixed_input=False)[1] for seed in range(200)]
+    # Each pair is the last one with a probability of a half.
+    assert 1.7 < np.mean(pairs) < 2.3
+    assert {count for (count,) in pairs} <= set(range(1, 9))
 
 
 def test_rounds_of_different_images_begin_in_either_phase(pairs, monkeypatch):

@@ -298,6 +298,16 @@ LOAD_PROOF = (_memorising, _sparing, _extra_cpus)
 """Load explains none of these: scores, rounds drawn at random, the worker's own CPU time."""
 
 
+def can_show_cache(pairs: int) -> bool:
+    """Whether pairs of rounds can show a cache, if the repeated round is faster in all of them."""
+    return _chance_of_faster(pairs, pairs) <= MOST_CHANCE_OF_PAIRS
+
+
+def _chance_of_faster(faster: int, pairs: int) -> float:
+    """Probability that a coin makes the repeated round the faster one in so many pairs or more."""
+    return sum(math.comb(pairs, count) for count in range(faster, pairs + 1)) / 2**pairs
+
+
 def _repeated_ratio(timed: Timed, design: TrustDesign) -> float | None:
     """Least, over inputs, of the median time of repeated rounds over that of new ones.
 
@@ -319,8 +329,7 @@ def _repeated_ratio(timed: Timed, design: TrustDesign) -> float | None:
         for new, repeated in samples.repeated_seconds:
             faster += _ratio(repeated, new, null) < design.caching_ratio
             slower += _ratio(new, repeated, null) < design.caching_ratio
-    pairs = faster + slower
-    chance = sum(math.comb(pairs, count) for count in range(faster, pairs + 1)) / 2**pairs
+    chance = _chance_of_faster(faster, faster + slower)
     return min(ratios, default=None) if chance <= MOST_CHANCE_OF_PAIRS else None
 
 
