@@ -6,6 +6,7 @@ import pytest
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
 from esrbench.protocol import ForwardPolicy, Protocol, QualityDefinition
+from esrbench.ranking.selection import select_named
 from esrbench.records import Software
 
 
@@ -213,3 +214,15 @@ def test_scores_that_were_asked_for_alter_no_comparison_of_images(rank, imdn):
     assert [row.entry for row in board.unranked] == ["team"]
     assert board.columns[-1] == "ssim_rgb"
     assert not board.notices
+
+
+def test_named_entries_come_in_their_order_from_the_newest_data_set(make_record, imdn):
+    records = [
+        make_record("a", imdn, data="set5"),
+        *(make_record(name, imdn) for name in ("b", "a", "c")),
+    ]
+    chosen, _ = select_named(records, ["c", "a"])
+    assert [(run.entry.name, run.data.name) for run in chosen] == [("c", "demo"), ("a", "demo")]
+    assert [run.entry.name for run in select_named(records, [], data="set5")[0]] == ["a"]
+    with pytest.raises(UsageError, match="no run of b on set5 x4"):
+        select_named(records, ["a", "b"], data="set5")

@@ -8,7 +8,9 @@ from esrbench.entries.registry import default_registry
 from esrbench.reports.comparing import build_comparison
 from esrbench.reports.comparison import comparison_table
 from esrbench.reports.comparison_sources import Wanted, write_references
-from esrbench.reports.figures import Panel, pareto, save, save_tabular
+from esrbench.reports.crops import Panel, save_tabular
+from esrbench.reports.figure_style import save
+from esrbench.reports.figures import pareto
 from esrbench.reports.formats import render
 
 PAPER = r"""\documentclass[twocolumn,10pt]{article}

@@ -86,6 +86,42 @@ def select_comparable(
     return reference, list(chosen.values()), notices
 
 
+def select_named(
+    records: Sequence[RunRecord],
+    names: Sequence[str],
+    *,
+    data: str | None = None,
+    scale: int | None = None,
+) -> tuple[list[RunRecord], tuple[Notice, ...]]:
+    """The newest comparable run of each named entry on one data set, in the order of the names.
+
+    Args:
+        records: of any data set, scale and protocol.
+        names: of entries; all where there are none.
+        data: name of the data set; that of the newest record if None.
+        scale: upscaling factor; likewise.
+
+    Returns:
+        The runs, and notices on what was left out.
+
+    Raises:
+        UsageError: there are no records, or an entry was not run there.
+    """
+    wanted = [
+        record
+        for record in records
+        if data in {None, record.data.name} and scale in {None, record.entry.scale}
+    ]
+    newest, chosen, notices = select_comparable(wanted)
+    by_name = {record.entry.name: record for record in chosen}
+    if missing := [name for name in names if name not in by_name]:
+        where = f"{newest.data.name} x{newest.entry.scale}"
+        message = f"no run of {', '.join(missing)} on {where}"
+        advice = "Measure by `esrbench run`, or name the folder of records with --results."
+        raise UsageError(message, advice=advice)
+    return [by_name[name] for name in names] or chosen, notices
+
+
 def of_class(records: Sequence[RunRecord], label: str, *, mixed: bool = False) -> list[RunRecord]:
     """Records of a forward class, and SR images, which have none.
 

@@ -1,73 +1,47 @@
-"""Figures of papers by matplotlib: trade-offs, ablations, crops, and where the cost lies.
+"""Charts for papers by matplotlib: trade-offs, ablations, and where the cost lies.
 
-Equal data give equal bytes: no dates, no random names, fixed fonts. Text is embedded as TrueType
-(type 42), which publishers ask for. Colours are those of Okabe and Ito, which colour-blind readers
-can tell apart; markers and lines tell them apart in grey.
+Markers and lines tell apart in grey what colours tell apart.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
-from esrbench.data.codecs import write_png
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
-from esrbench.ranking.footnotes import WEIGHTS_NOTES
-from esrbench.records import Absent, Complexity, Quality
+from esrbench.records import Absent, Complexity
 from esrbench.reports.comparing import display_names
-from esrbench.reports.comparison import MARKS, CellValue
+from esrbench.reports.comparison import CellValue
 from esrbench.reports.details import OUTSIDE, block_shares
-from esrbench.reports.formats import latex
-from esrbench.reports.formats.latex import latex_text
+from esrbench.reports.figure_style import (
+    BLUE,
+    GREY,
+    ORANGE,
+    WIDTHS,
+    marked_name,
+    marks_below,
+    short_name,
+    styled,
+)
 from esrbench.reports.labels import name_points
 from esrbench.reports.page.charts import FEWEST_TICKS, LOG_RATIO, Point, front
-from esrbench.reports.table import DAGGERS, Note
+from esrbench.reports.table import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Container, Sequence
 
-    import numpy.typing as npt
     from matplotlib.figure import Figure
 
-    from esrbench.data.crops import Crop
     from esrbench.entries.registry import Registry
     from esrbench.metrics import Metric
     from esrbench.records import Block, RunRecord
     from esrbench.reports.comparison import Comparison
-    from esrbench.runs.store import Store
 
-WIDTHS: Final = {1: 3.25, 2: 6.875}
-"""Inches of one and two columns of a two-column article."""
 HEIGHTS: Final = {1: 2.4, 2: 3.4}
-"""Of charts, likewise."""
-FORMATS: Final = ("pdf", "svg", "png", "pgf")
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"
-STYLE: Any = {
-    "pdf.fonttype": 42,
-    "ps.fonttype": 42,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "esrbench",
-    "pgf.texsystem": "pdflatex",
-    "pgf.rcfonts": False,  # a paper has its own
-    "text.parse_math": False,  # names are no formulas
-    "hatch.linewidth": 0.5,
-    "font.size": 8,
-    "axes.linewidth": 0.6,
-    "savefig.dpi": 300,
-}
-WHOLE_SHARE: Final = 0.36
-"""Of the width of a figure of crops that the whole image takes."""
+"""Inches of figures of one and two columns."""
 LEAST_AREA, MOST_AREA = 25.0, 350.0
 """Of a marker, in square points."""
-NAME_CHARACTERS: Final = 28
-"""Most of a name in a figure."""
 MOST_BLOCKS: Final = 14
 """Blocks of an entry that are drawn; the smallest of more are drawn as one."""
 COSTS: Final[dict[str, tuple[str, str, Callable[[Block], int]]]] = {
@@ -76,23 +50,6 @@ COSTS: Final[dict[str, tuple[str, str, Callable[[Block], int]]]] = {
     "memory written": (GREY, "....", lambda block: block.allocated_bytes),
 }
 """Colour, hatching and figure of each cost of a block."""
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One picture of a figure of crops.
-
-    Attributes:
-        label: name of the entry, or HR.
-        caption: its scores, or empty.
-        pixels: uint8 (H, W, 3) RGB.
-        weights: source of the weights that made it; None of HR and of SR images without a network.
-    """
-
-    label: str
-    caption: str
-    pixels: npt.NDArray[np.uint8]
-    weights: str | None = None
 
 
 def pareto(
@@ -117,7 +74,7 @@ def pareto(
         message = f"no entry with {x.label} and {y.label} has {area.label}, the area"
         raise UsageError(message, advice="Choose another metric as area, or none.")
     best = front(points, x_higher=x.better == "higher", y_higher=y.better == "higher")
-    with _styled(WIDTHS[columns], HEIGHTS[columns]) as figure:
+    with styled(WIDTHS[columns], HEIGHTS[columns]) as figure:
         axes = _axes(figure, points, x, y)
         line = [(point.x, point.y) for point in best]
         if len(line) > 1:
@@ -131,7 +88,7 @@ def pareto(
         radii = _draw(axes, points, best, starred)
         if title:
             axes.set_title(title)
-        _key(figure, _weights(comparison, points), [f"Area: {area.label}"] if area else [])
+        marks_below(figure, _weights(comparison, points), [f"Area: {area.label}"] if area else [])
         name_points(figure, axes, {point: point.name for point in points}, line, radii)
         return figure
 
@@ -156,7 +113,7 @@ def ablation(comparison: Comparison, *, columns: int = 1, title: str = "") -> Fi
         what = "no variant" if parent.entry == 0 else f"not {name}, the parent,"
         message = f"{what} has both {x.label} and {y.label}"
         raise UsageError(message, advice="Measure the parent and its variants by `esrbench run`.")
-    with _styled(WIDTHS[columns], HEIGHTS[columns]) as figure:
+    with styled(WIDTHS[columns], HEIGHTS[columns]) as figure:
         axes = _axes(figure, [parent, *variants], x, y)
         arrow = {"arrowstyle": "-|>", "color": "0.35", "lw": 0.8, "shrinkA": 5, "shrinkB": 5}
         for point in variants:
@@ -165,7 +122,7 @@ def ablation(comparison: Comparison, *, columns: int = 1, title: str = "") -> Fi
         radii = _draw(axes, [parent, *variants], [parent, *variants], {parent.entry})
         if title:
             axes.set_title(title)
-        _key(figure, _weights(comparison, [parent, *variants]))
+        marks_below(figure, _weights(comparison, [parent, *variants]))
         labels = {parent: parent.name}
         ends_of_arrows = []
         for point in variants:
@@ -193,7 +150,7 @@ def cost(
     shares = {name: _shares(blocks) for name, blocks in entries}
     rows = [len(each) for each in shares.values()]
     height = 0.22 * sum(rows) + 0.3 * len(rows) + 0.55
-    with _styled(WIDTHS[columns], height) as figure:
+    with styled(WIDTHS[columns], height) as figure:
         drawn = figure.subplots(len(rows), 1, squeeze=False, sharex=True, height_ratios=rows)
         thickness = 0.8 / len(COSTS)
         for axes, (name, each) in zip(drawn[:, 0], shares.items(), strict=True):
@@ -208,11 +165,11 @@ def cost(
                     edgecolor="black",
                     linewidth=0.3,
                 )
-            axes.set_yticks(range(len(each)), map(_short, each), fontsize=7)
+            axes.set_yticks(range(len(each)), map(short_name, each), fontsize=7)
             axes.set_ylim(len(each) - 0.4, -0.6)
             axes.grid(visible=True, axis="x", color="0.9", lw=0.5)
             axes.set_axisbelow(True)
-            axes.set_title(_short(name), fontsize=8)
+            axes.set_title(short_name(name), fontsize=8)
         drawn[-1, 0].set_xlabel("share of the network [%]")
         handles, labels = drawn[0, 0].get_legend_handles_labels()
         figure.legend(
@@ -233,42 +190,6 @@ def _shares(blocks: Sequence[Block]) -> dict[str, tuple[float, ...]]:
     if rest:
         shown[f"{len(rest)} smaller ones"] = tuple(map(sum, zip(*rest, strict=True)))
     return shown if outside is None else shown | {OUTSIDE: outside}
-
-
-def crops(panels: Sequence[Panel], *, whole: Panel | None, box: Crop, columns: int = 2) -> Figure:
-    """The same crop by several entries, two rows of them, beside the whole HR image.
-
-    Args:
-        panels: HR first.
-        whole: the image around the crop, or None to leave it out.
-        box: the crop, drawn in the whole image.
-        columns: of the article that the figure is as wide as, 1 or 2.
-
-    Raises:
-        UsageError: matplotlib is missing.
-    """
-    across = max(2, math.ceil(len(panels) / 2))
-    width = WIDTHS[columns]
-    share = WHOLE_SHARE if whole is not None else 0.0
-    cell = width * (1 - share) / across
-    height = 2 * (cell * box.height / box.width + 0.3)
-    with _styled(width, height) as figure:
-        from matplotlib.patches import Rectangle
-
-        grid = figure.add_gridspec(1, 2, width_ratios=(max(share, 1e-3), 1 - share))
-        if whole is not None:
-            axes = figure.add_subplot(grid[0])
-            _picture(axes, whole)
-            corner, size = (box.left, box.top), (box.width, box.height)
-            for colour, line_width in (("white", 2.4), (ORANGE, 1.2)):  # to be seen in grey
-                axes.add_patch(
-                    Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=line_width)
-                )
-        inner = grid[1].subgridspec(2, across)
-        for number, panel in enumerate(panels):
-            _picture(figure.add_subplot(inner[number // across, number % across]), panel)
-        _key(figure, [panel.weights for panel in panels])
-        return figure
 
 
 def blocks_of(
@@ -292,173 +213,6 @@ def blocks_of(
     return found
 
 
-def panels_of(
-    records: Sequence[RunRecord],
-    store: Store,
-    crop: Crop,
-    data_digest: str,
-    names: Mapping[str, str],
-) -> list[Panel]:
-    """HR and every entry that kept a crop, with the scores of the whole image.
-
-    The caption of HR says which scores they are.
-
-    Args:
-        records: of one data set.
-        store: which holds the crops.
-        crop: which one.
-        data_digest: of the data set.
-        names: what the figure calls entries, where not by their names.
-    """
-    import cv2
-
-    places: list[tuple[str, str, Path, str | None]] = [
-        ("HR", "PSNR-Y/SSIM-Y", store.crops_of(data_digest) / "HR", None)
-    ]
-    for record in records:
-        scores = record.quality.images if isinstance(record.quality, Quality) else ()
-        found = next((score for score in scores if score.image == crop.image), None)
-        caption = ""
-        if found is not None:
-            psnr = "\N{INFINITY}" if found.psnr_y is None else f"{found.psnr_y:.2f}"
-            caption = f"{psnr}/{found.ssim_y:.4f}"
-        label = names.get(record.entry.name, record.entry.name)
-        source = record.entry.weights.source
-        places.append((label, caption, store.crops_of(record.fingerprint), source))
-    panels = []
-    for label, caption, folder, weights in places:
-        pixels = cv2.imread(str(folder / crop.filename), cv2.IMREAD_COLOR_RGB)
-        if pixels is not None:
-            panels.append(Panel(label, caption, np.asarray(pixels, np.uint8), weights))
-    return panels
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure in the format of its file name.
-
-    Raises:
-        UsageError: another format than ``FORMATS``, the file cannot be written, or PGF without
-            pdflatex, which measures its texts.
-    """
-    form = path.suffix.removeprefix(".").lower()
-    if form not in FORMATS:
-        message = f"{path}: expected a name that ends in .{', .'.join(FORMATS)}"
-        raise UsageError(message, advice="For example -o figure.pdf.")
-    # Metadata of a file about the time when it was made.
-    dates: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    options = {"metadata": dates[form]} if form in dates else {}
-    import matplotlib as mpl
-    from matplotlib.text import Text
-
-    texts: list[Any] = figure.findobj(Text) if form == "pgf" else []
-    shown = [text.get_text() for text in texts]
-    try:
-        with mpl.rc_context(STYLE):
-            # PGF files are LaTeX, which would obey a name.
-            for text, plain in zip(texts, shown, strict=True):
-                text.set_text("\n".join(map(latex_text, plain.split("\n"))))
-            figure.savefig(path, format=form, **options)
-    except RuntimeError as error:
-        message = f"{path}: pdflatex, which measures texts of .pgf files, failed or is missing"
-        raise UsageError(message, advice="Install TeX Live, or write a .pdf file.") from error
-    except OSError as error:
-        message = f"{path}: cannot be written: {error.strerror or error}"
-        raise UsageError(message, advice="Give -o a file in a folder that is there.") from error
-    finally:
-        for text, plain in zip(texts, shown, strict=True):
-            text.set_text(plain)
-
-
-def save_tabular(
-    panels: Sequence[Panel], path: Path, *, whole: Panel | None, box: Crop, columns: int = 2
-) -> None:
-    """Write crops as a LaTeX ``tabular``, so that captions have the font of the paper.
-
-    The pictures are lossless PNG files in a folder beside it, which has the name of the file.
-
-    Args:
-        panels: HR first.
-        path: of the file, ``NAME.tex``.
-        whole: the image around the crop, or None to leave it out.
-        box: the crop, drawn in the whole image.
-        columns: of the article that it is as wide as, 1 or 2; in one, the whole image stands above.
-
-    Raises:
-        UsageError: a name that LaTeX could misread, or a file cannot be written.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9-]+\.tex", path.name):
-        message = f"{path.name!r}: expected letters, digits and hyphens before .tex"
-        raise UsageError(message, advice="For example -o crops.tex.")
-    folder = path.with_suffix("")
-    across = math.ceil(len(panels) / 2)
-    beside = WHOLE_SHARE if whole is not None and columns > 1 else 0.0
-    width = (1 - beside) / across - 0.01
-
-    def picture(name: str, panel: Panel, share: float, at: str = "t") -> str:
-        write_png(folder / f"{name}.png", panel.pixels)
-        mark = latex.MARKUP.marks[MARKS.get(panel.weights, "")]
-        told = [latex_text(_short(panel.label)) + mark, latex_text(panel.caption)]
-        lines = "".join(rf" \\ {each}" for each in told if each)
-        file = rf"\includegraphics[width={share:.3f}\linewidth]{{{folder.name}/{name}.png}}"
-        return rf"\begin{{tabular}}[{at}]{{@{{}}c@{{}}}} {file}{lines} \end{{tabular}}"
-
-    try:
-        folder.mkdir(exist_ok=True)
-        cells = [picture(str(number), panel, width) for number, panel in enumerate(panels)]
-        rows = [" &\n".join(cells[start : start + across]) for start in (0, across)]
-        grid = " \\\\[1ex]\n".join(row for row in rows if row)
-        spread = "@{\\hspace{0.01\\linewidth}}".join("c" * across)
-        lines = [
-            r"% needs \usepackage{graphicx}, and \graphicspath if this file lies in a folder",
-            r"\begingroup\footnotesize",
-        ]
-        if whole is not None:
-            pixels = np.ascontiguousarray(whole.pixels)
-            boxed = _boxed(pixels, box)
-            share = beside - 0.01 if beside else 1.0
-            lines.append(picture("whole", Panel(whole.label, "", boxed), share, "c") + "%")
-            lines.append(r"\hspace{0.01\linewidth}%" if beside else r"\\[1ex]")
-        lines += [rf"\begin{{tabular}}[c]{{@{{}}{spread}@{{}}}}", grid, r"\end{tabular}"]
-        for note in _weights_notes([panel.weights for panel in panels]):
-            mark = latex.MARKUP.marks[note.mark]
-            lines.append(rf"\par {mark} {latex_text(note.text)}")
-        path.write_text("\n".join([*lines, r"\endgroup"]) + "\n")
-    except OSError as error:
-        message = f"{path}: cannot be written: {error.strerror or error}"
-        raise UsageError(message, advice="Give -o a file in a folder that is there.") from error
-
-
-def _boxed(pixels: npt.NDArray[np.uint8], box: Crop) -> npt.NDArray[np.uint8]:
-    """An image with the crop's outline, as wide as 1/200 of the image, between white ones."""
-    import cv2
-
-    red, green, blue = (int(ORANGE[at : at + 2], 16) for at in (1, 3, 5))
-    ends = (box.left, box.top), (box.left + box.width - 1, box.top + box.height - 1)
-    thick = max(2, pixels.shape[1] // 200)
-    boxed = cv2.rectangle(pixels.copy(), *ends, (255, 255, 255), 2 * thick)
-    return np.asarray(cv2.rectangle(boxed, *ends, (red, green, blue), thick), np.uint8)
-
-
-@contextmanager
-def _styled(width: float, height: float) -> Iterator[Figure]:
-    """A figure of a size in inches, and ``STYLE`` while it is drawn: nobody else's settings change.
-
-    Raises:
-        UsageError: matplotlib is missing.
-    """
-    try:
-        import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        message = "figures need matplotlib, which is not installed"
-        raise UsageError(message, advice="Install it: pip install 'esrbench[figures]'.") from error
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)  # measures texts
-        yield figure
-
-
 def _points(comparison: Comparison, x: Metric, y: Metric, area: Metric | None) -> list[Point]:
     points = []
     for number, line in enumerate(comparison.lines):
@@ -471,7 +225,7 @@ def _points(comparison: Comparison, x: Metric, y: Metric, area: Metric | None) -
         points.append(
             Point(
                 number,
-                _short(line.display_name) + DAGGERS[MARKS.get(line.weights, "")],
+                marked_name(line.display_name, line.weights),
                 across.value / x.divisor,
                 up.value / y.divisor,
                 size.value / area.divisor if area and isinstance(size, CellValue) else None,
@@ -567,18 +321,6 @@ def _weights(comparison: Comparison, points: Sequence[Point]) -> list[str | None
     return [comparison.lines[point.entry].weights for point in points]
 
 
-def _weights_notes(sources: Sequence[str | None]) -> list[Note]:
-    """Notes on weights that a reader must know, by the marks behind names."""
-    return [Note(f"{said}.", each) for each, said in WEIGHTS_NOTES.items() if each in sources]
-
-
-def _key(figure: Figure, weights: Sequence[str | None], told: Sequence[str] = ()) -> None:
-    """Below the figure: what is told, and what the marks behind names mean."""
-    lines = [*told, *(f"{DAGGERS[n.mark]} {n.text}" for n in _weights_notes(weights))]
-    if lines:
-        figure.supxlabel("\n".join(lines), fontsize=6, color="0.35")
-
-
 def _ends(cell: CellValue, metric: Metric) -> tuple[float, float] | None:
     interval = cell.interval
     return (
@@ -613,20 +355,3 @@ def _multiples(low: float, high: float) -> tuple[float, ...]:
         if sum(low <= tick <= high for tick in shown) >= FEWEST_TICKS:
             break
     return factors
-
-
-def _short(name: str) -> str:
-    return (
-        name
-        if len(name) <= NAME_CHARACTERS
-        else f"{name[: NAME_CHARACTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
-    )
-
-
-def _picture(axes: Any, panel: Panel) -> None:
-    axes.imshow(panel.pixels, interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    label = _short(panel.label) + DAGGERS[MARKS.get(panel.weights, "")]
-    caption = f"{label}\n{panel.caption}" if panel.caption else label
-    axes.set_xlabel(caption, fontsize=7, labelpad=2)
