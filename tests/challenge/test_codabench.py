@@ -186,7 +186,11 @@ def test_what_the_challenge_leaves_out_is_said(challenge, tmp_path):
         ("end = 2031-03-01T", "end = 2031-01-15T", "phases[1].end: expected a date after"),
         ("Small ESR", "x" * 257, "title: String should have at most 256"),
         ("[codabench]", '[codabench]\nterms = "no.md"', "no.md: No such file"),
-        ("[codabench]", '[codabench]\nlogo = "challenge.toml"', "image: logo.png is no PNG file"),
+        (
+            "[codabench]",
+            '[codabench]\nlogo = "challenge.toml"',
+            "image: logo.png is not a PNG file",
+        ),
     ],
 )
 def test_what_codabench_would_refuse_is_refused_here(challenge, tmp_path, old, new, says):

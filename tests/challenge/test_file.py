@@ -108,7 +108,11 @@ def test_a_rule_in_a_file_lies_where_the_challenge_says(write, tmp_path):
         ("max_rounds = 8", "processes = 8", "protocol.latency.processes: write replicates"),
         ("max_rounds = 8", "max_rounds = 2", "protocol.latency: min_rounds 6 exceeds max_rounds 2"),
         ("hidden", "hiden", "data[0].hiden: unknown key in [data[0]]; did you mean hidden?"),
-        ('folder = "data/ours"', "", "data[0].folder: required, as no data set is declared as 'o"),
+        (
+            'folder = "data/ours"',
+            "",
+            "data[0].folder: required, because no data set is declared as 'o",
+        ),
         ('folder = "data/ours"', 'digest = "12"', "data[0].digest: String should match"),
         ('"ours"', '"a b"', "data[0].name: String should match"),
         ('["latex"]', '["pdf"]', "outputs.tables: no format is called pdf; known are csv"),

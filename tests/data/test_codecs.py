@@ -205,8 +205,8 @@ def test_proven_bytes_are_not_verified_again(monkeypatch):
 @pytest.mark.parametrize(
     ("data", "found"),
     [
-        (png(zlib.compress(b"\0" * 113)), "more pixels, its header means 112 bytes"),
-        (png(zlib.compress(b"\0" * 105)), "105 bytes of pixels, its header means 112 bytes"),
+        (png(zlib.compress(b"\0" * 113)), "more pixels, its header states 112 bytes"),
+        (png(zlib.compress(b"\0" * 105)), "105 bytes of pixels, its header states 112 bytes"),
         # One row is short.
         (png(zlib.compress(rows(RGB[:-1]))), "do not decode"),
         (png(zlib.compress(rows(RGB))[:-4]), "112 bytes of pixels without an end"),

@@ -246,7 +246,7 @@ def test_wrong_contents_in_a_mirror_are_an_error_not_a_reason_to_download(server
 
 
 def test_a_mirror_that_is_nowhere_is_a_usage_error(server, tmp_path):
-    with pytest.raises(UsageError, match="no directory"):
+    with pytest.raises(UsageError, match="neither a directory"):
         fetch(server, tmp_path / "cache", mirror=str(tmp_path / "absent"))
     assert server.requests == []
 

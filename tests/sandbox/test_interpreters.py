@@ -75,7 +75,7 @@ def test_nothing_that_is_installed_there_runs(environment, tmp_path):
         ({"numpy": "1.26"}, "torch is not installed there"),
         ({"torch": "2.0"}, "numpy is not installed there"),
         ({"torch": "1.12.1", "numpy": "1.26"}, "torch 1.12.1, expected 1.13 or newer"),
-        ({"torch": "1.13.1", "numpy": "2.0"}, "torch 1.13.1 exchanges no arrays with numpy 2.0"),
+        ({"torch": "1.13.1", "numpy": "2.0"}, "torch 1.13.1 cannot exchange arrays with numpy 2.0"),
         ({"torch": "soon", "numpy": "2.0"}, "torch is not installed there"),
     ],
 )

@@ -1,1 +1,1 @@
-"""A challenge in one file: what it is, what it would run, and what it publishes."""
+"""A challenge in one file: its settings, its plan, and what it publishes."""

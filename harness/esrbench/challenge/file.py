@@ -1,4 +1,4 @@
-"""``challenge.toml``: all that a challenge is, in one file.
+"""``challenge.toml``: a whole challenge in one file.
 
 Unknown keys are errors. ``docs/organising.md`` explains every field, and ``json_schema`` is for
 editors and other tools.
@@ -36,7 +36,7 @@ ADVICE: Final = (
     "`esrbench help challenge-file` explains every field; `esrbench init-challenge` writes a file."
 )
 OWN_RULE: Final = "custom"
-"""Name of a rule that stands in the file itself and has none."""
+"""Name of a rule that stands in the file itself without a name."""
 
 Text = Annotated[str, Field(min_length=1)]
 Moment = Annotated[
@@ -47,13 +47,14 @@ Moment = Annotated[
 
 
 class DataTable(Frozen):
-    """One of ``[[data]]``: a data set.
+    """A table of ``[[data]]``: one data set.
 
     Attributes:
-        name: of a declared data set, or any other name for images of one's own.
-        folder: of its images, as seen from the file; a declared data set may lie in the cache.
-        digest: SHA-256 over all pixels, as records have it; written at first use where neither
-            this nor the declaration says which images are meant.
+        name: name of a declared data set, or any other name for your own images.
+        folder: folder of its images, relative to the file; leave it out for a declared data set in
+            the cache.
+        digest: SHA-256 over all pixels, as in records. It is written at first use if neither this
+            field nor the declaration says which images are meant.
         hidden: names and scores of its images are never published.
     """
 
@@ -65,7 +66,7 @@ class DataTable(Frozen):
     @model_validator(mode="after")
     def _found(self) -> Self:
         if self.folder is None and self.name not in DATASETS:
-            message = f"folder: required, as no data set is declared as {self.name!r}"
+            message = f"folder: required, because no data set is declared as {self.name!r}"
             raise ValueError(message)
         return self
 
@@ -74,9 +75,9 @@ class OutputsTable(Frozen):
     """``[outputs]``: what is written after every run.
 
     Attributes:
-        folder: as seen from the file.
-        page: one HTML file a board.
-        tables: formats of tables, one file each a board.
+        folder: where the files go, relative to the challenge's file.
+        page: write one HTML file for each board.
+        tables: formats of tables; each board gets one file in each format.
     """
 
     folder: Text = "board"
@@ -94,20 +95,20 @@ class OutputsTable(Frozen):
 
 
 class CodabenchTable(Frozen):
-    """``[codabench]``: what a competition on Codabench needs to know beside the challenge.
+    """``[codabench]``: further settings for a competition on Codabench.
 
     Attributes:
-        docker_image: with esrbench in it, from where Codabench's workers can pull it.
-        queue: of one's own workers, by its Vhost.
+        docker_image: address of an image with esrbench in it, which Codabench's workers can pull.
+        queue: queue of your own workers, by its Vhost.
         takes: what participants submit: SR images of the data sets that are not hidden, code, or
-            first the one and then the other.
-        start: of the first phase, in UTC unless it says otherwise; today if left out.
-        code_start: of the phase for code, if images come first; 30 days later if left out.
-        end: of the last phase; none if left out.
-        seconds: that each step of a submission may take on a data set.
-        submissions_a_day: of each participant.
-        terms: file in Markdown, as seen from the challenge's.
-        logo: file in PNG, likewise.
+            images in a first phase and code in a second one.
+        start: start of the first phase, in UTC unless it names a time zone; today if left out.
+        code_start: start of the phase for code, if images come first; 30 days later if left out.
+        end: end of the last phase; no end if left out.
+        seconds: time limit for each step of a submission on a data set.
+        submissions_a_day: limit for each participant.
+        terms: Markdown file, relative to the challenge's file.
+        logo: PNG file, relative to the challenge's file.
     """
 
     docker_image: Annotated[str, Field(min_length=1, max_length=128)] | None = None
@@ -126,29 +127,29 @@ class CodabenchTable(Frozen):
 
 
 class Challenge(Frozen):
-    """The whole of ``challenge.toml``. Paths in it are as seen from its folder.
+    """The whole of ``challenge.toml``. Paths in it are relative to its folder.
 
     Attributes:
-        schema: version of this file.
-        title: of the challenge, for its pages.
+        schema: version of this file's format.
+        title: title of the challenge, for its pages.
         rule: an edition by name, a rule in TOML by its path, or a table with your own rule. The
             edition that ``like`` names supplies the fields that the table leaves out.
         scale: upscaling factor.
-        data: in the order of the boards.
+        data: the data sets, in the order of the boards.
         entries: registered names, and paths or globs of submissions' folders.
-        baseline: entry that runs in every round and that scores are relative to; the rule's if
-            left out.
+        baseline: entry that runs in every round and that scores are relative to; the rule's
+            baseline if left out.
         replicates: fresh processes that time each entry; 0 for no runtimes.
         classes: precisions that entries may declare; all if left out.
         environments: interpreter, or environment of ``esrbench env``, by name of the entry or by
             a pattern, such as ``team*``.
-        isolation: sandbox of entries, as of ``esrbench run --isolation``.
-        order_seed: of the random order of entries in each round.
+        isolation: sandbox of entries, as for ``esrbench run --isolation``.
+        order_seed: seed of the random order of entries in each round.
         results: folder of records.
         engine: where entries run; this process if left out.
         protocol: how everything is measured.
         outputs: what is written after every run.
-        codabench: what ``esrbench codabench`` needs to know beside all this.
+        codabench: further settings for ``esrbench codabench``.
     """
 
     schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
@@ -188,15 +189,16 @@ class Challenge(Frozen):
         return self.protocol.model_copy(update={"latency": latency if self.replicates else None})
 
     def ranked_by(self, baseline: str | None, entries: Collection[str]) -> tuple[Rule, str | None]:
-        """The rule of a board, and the entry whose runtime takes that of the rule's baseline.
+        """The rule of a board, and the entry whose runtime replaces that of the rule's baseline.
 
         Args:
             baseline: name of the entry that ran in every round.
             entries: names on the board.
 
         Returns:
-            None in place of an entry where the rule's own baseline serves. Where the challenge's
-            is not on the board, as in another class, it stands in the rule, and no score is made.
+            The entry is None if the rule's own baseline is used. If the challenge's baseline is
+            not on the board, for example in another class, the rule names it and there are no
+            scores.
         """
         rule, own = self.rule, self.rule.baseline
         scored = any(track.formula.reference == "baseline" for track in rule.tracks)
@@ -214,7 +216,7 @@ def json_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     own = schema["$defs"]["Rule"]
     own["properties"]["like"] = {"type": "string", "enum": list(RULES)}
-    own["required"] = []  # an edition may say it
+    own["required"] = []  # an edition may supply them
     schema["properties"]["rule"] = {"anyOf": [{"type": "string"}, schema["properties"]["rule"]]}
     return schema
 
@@ -223,8 +225,8 @@ def read_challenge(path: Path) -> Challenge:
     """Read and check a challenge.
 
     Raises:
-        DataError: it is missing, too large, no TOML, or some of its fields are wrong; all of them
-            are named, with what was expected.
+        DataError: it is missing, too large or not TOML, or fields are wrong; every wrong field is
+            named, with what was expected.
     """
     try:
         if (size := path.stat().st_size) > MAX_FILE_BYTES:
@@ -240,7 +242,7 @@ def read_challenge(path: Path) -> Challenge:
         problems.append("protocol.latency.processes: write replicates = N at the top instead")
     try:
         whole = content | ({"rule": _rule(content, path)} if "rule" in content else {})
-        # Through JSON, because strict reading of Python objects would refuse lists for tuples.
+        # Read as JSON, because strict reading of Python objects would refuse lists for tuples.
         challenge = Challenge.model_validate_json(json.dumps(whole, default=str), strict=True)
     except ValidationError as error:
         problems += written_problems(error, whole, Challenge)
@@ -250,7 +252,7 @@ def read_challenge(path: Path) -> Challenge:
     else:
         if not problems:
             return challenge
-    raise DataError(f"{path}: this is no challenge", problems, advice=ADVICE)
+    raise DataError(f"{path}: this is not a challenge file", problems, advice=ADVICE)
 
 
 def _at(content: object, *keys: str) -> object:
@@ -260,10 +262,10 @@ def _at(content: object, *keys: str) -> object:
 
 
 def _rule(content: Mapping[str, Any], path: Path) -> object:
-    """A rule as a document, whichever way it is given; what is no rule is left as it is.
+    """The rule as a document, whether it is a name, a path or a table; anything else as it is.
 
     Raises:
-        EsrbenchError: no such edition or file, or the file is no rule.
+        EsrbenchError: no such edition or file, or the file is not a rule.
     """
     given = content["rule"]
     if isinstance(given, str):
@@ -283,11 +285,11 @@ def _rule(content: Mapping[str, Any], path: Path) -> object:
 
 
 def pin(path: Path, digests: Mapping[str, str]) -> None:
-    """Write which images are meant into the file, whose comments and order stay.
+    """Write digests of data sets into a challenge's file; its comments and order stay.
 
     Args:
-        path: of a challenge that can be read.
-        digests: by name of the data set, ``DataIdentity.digest``.
+        path: file of a challenge that can be read.
+        digests: ``DataIdentity.digest`` by name of the data set.
 
     Raises:
         DataError: the file cannot be written; the advice says what to write.

@@ -1,4 +1,4 @@
-"""The publications of a challenge: its boards as tables and pages, without hidden data."""
+"""What a challenge publishes: its boards as tables and pages, without hidden data."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class ChallengeBoard:
     """A board of a challenge: one data set, one class.
 
     Attributes:
-        name: of its files.
+        name: name of its files.
         board: the ranking.
-        records: those on its data set, as they may be published.
+        records: records on its data set, without what may not be published.
     """
 
     name: str
@@ -52,12 +52,12 @@ def challenge_boards(
     data: Sequence[DataIdentity],
     baseline: str | None,
 ) -> Iterator[ChallengeBoard]:
-    """The boards of a challenge: for each data set one of each class that was measured.
+    """The boards of a challenge: one for each data set and each class that was measured.
 
     Args:
-        challenge: with its rule.
-        records: as boards see them, on whatever data.
-        data: of the challenge, in order.
+        challenge: the challenge, with its rule.
+        records: records as boards see them, on any data.
+        data: data sets of the challenge, in order.
         baseline: name of the entry that ran in every round.
     """
     digests = {each.digest for each in data}
@@ -100,13 +100,13 @@ def write_outputs(
 
     Args:
         folder: where they go; made if it is missing.
-        challenge: says which are wanted.
-        boards: to write.
+        challenge: says which formats are wanted.
+        boards: the boards to write.
         store: holds crops of SR images.
-        registry: of networks, whose authors may state figures.
+        registry: networks, whose authors may state figures.
 
     Returns:
-        The files.
+        The files that were written.
 
     Raises:
         RecordError: a file cannot be written.

@@ -1,4 +1,4 @@
-"""Turns the file of a challenge into a suite, as ``esrbench run`` does with its options."""
+"""Turns a challenge's file into a suite, as ``esrbench run`` does with its options."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class ChallengePlan:
     """What a challenge runs.
 
     Attributes:
-        suite: as ``esrbench run`` has it.
+        suite: the suite, as ``esrbench run`` makes it.
         notices: entries that are left out, and why.
-        unpinned: digests of data sets that nothing pins to certain images, by name.
+        unpinned: digests of data sets whose images nothing fixes yet, by name.
     """
 
     suite: Suite
@@ -55,16 +55,16 @@ def plan_challenge(
     """Resolve and check everything before any network runs.
 
     Args:
-        path: of the file.
-        challenge: what it says.
+        path: the challenge's file.
+        challenge: the content of that file.
         registry: where names are looked up; folders are registered there.
         states: which entries are withdrawn.
-        on_image: told data set, images checked and images in all.
+        on_image: called with data set, images checked and images in all.
 
     Raises:
-        UsageError: no entry is left, or as of ``plan_suite``.
-        DataError: images that may not be measured on, or that are not the pinned ones.
-        WeightsError: as of ``plan_suite``.
+        UsageError: no entry is left, or see ``plan_suite``.
+        DataError: images may not be measured on, or are not the pinned ones.
+        WeightsError: see ``plan_suite``.
     """
     named, notices = _named(path, challenge, registry)
     why = {name: _left_out(name, challenge, registry, states) for name in named}
@@ -152,7 +152,7 @@ def _folders(root: Path, pattern: str) -> Iterator[str]:
 
 
 def _baseline(path: Path, challenge: Challenge, registry: Registry) -> str | None:
-    """Name of the entry that runs in every round; the rule's only where there is such a network."""
+    """The entry that runs in every round: the challenge's, or the rule's if it is registered."""
     rule = challenge.rule.baseline
     if challenge.baseline is None:
         return rule.entry if rule is not None and rule.entry in registry else None
@@ -163,18 +163,18 @@ def _baseline(path: Path, challenge: Challenge, registry: Registry) -> str | Non
 
 
 def _environment(path: Path, where: str) -> str:
-    """An interpreter's path, which is as seen from the file, or the name of an environment."""
+    """The path of an interpreter, relative to the file, or the name of an environment."""
     return str(path.parent / where) if "/" in where else where
 
 
 def open_data(
     path: Path, number: int, table: DataTable, scale: int, on_image: Callable[[str, int, int], None]
 ) -> tuple[ImagePairs, DataIdentity]:
-    """A data set of the challenge, and what its records say of it.
+    """A data set of the challenge, and its identity in records.
 
     Raises:
-        DataError: other images than the pinned ones, or as of ``open_dataset``.
-        UsageError: as of ``open_dataset``.
+        DataError: the images are not the pinned ones, or see ``open_dataset``.
+        UsageError: see ``open_dataset``.
     """
     root = None if table.folder is None else path.parent / table.folder
     declared = table.name in DATASETS
@@ -200,13 +200,13 @@ def open_data(
 def log_challenge(
     path: Path, challenge: Challenge, planned: ChallengePlan, store: Store
 ) -> list[str]:
-    """Pin what nothing says of the images, and log the file by which entries run from now on.
+    """Pin images that nothing fixes yet, and log the file under which entries run from now on.
 
     Args:
-        path: of the file.
-        challenge: what it says.
+        path: the challenge's file.
+        challenge: the content of that file.
         planned: what will run.
-        store: of the records.
+        store: store of the records.
 
     Returns:
         Notes that a reader should know, one line each.

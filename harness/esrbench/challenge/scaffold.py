@@ -1,4 +1,4 @@
-"""A new challenge to start from: a file that runs as it is, on photographs that are there."""
+"""A new challenge to start from: a file that runs as it is, on photographs of esrbench."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def scaffold_challenge(folder: Path, like: str) -> Path:
     """Make a folder with ``challenge.toml`` and a place for entries.
 
     Args:
-        folder: to make; one that is there may hold entries already, but no challenge.
-        like: edition by name.
+        folder: folder to make; an existing one may hold entries, but no challenge.
+        like: name of an edition.
 
     Returns:
-        The file.
+        The file that was written.
 
     Raises:
-        UsageError: no such edition, there is a challenge already, or it cannot be written.
+        UsageError: no such edition, or the folder has a challenge, or it cannot be written.
     """
     rule = RULES.get(like) or get_rule(like)
     if rule.name not in RULES:
@@ -59,7 +59,7 @@ def scaffold_challenge(folder: Path, like: str) -> Path:
 
 
 def _data(rule: Rule) -> list[str]:
-    """The edition's own data sets, as comments to be made true."""
+    """The edition's own data sets, as comments for the organiser to activate."""
     tables = []
     for gate in rule.gates:
         if gate.data is None:

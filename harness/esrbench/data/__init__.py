@@ -1,1 +1,1 @@
-"""Data sets: declared, fetched, paired, decoded; and their images, strictly read and resized."""
+"""Data sets: declarations, downloads and image pairs; strict readers and resizing of images."""

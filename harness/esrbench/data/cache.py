@@ -28,7 +28,7 @@ def cache_dir() -> Path:
 
 @contextmanager
 def usable(folder: Path, kind: type[DataError | DownloadError] = DataError) -> Iterator[None]:
-    """Raise ``kind`` where the system refuses something in a folder of the cache."""
+    """Raise ``kind`` if the system refuses to read or write in a folder of the cache."""
     try:
         yield
     except OSError as error:
@@ -44,8 +44,8 @@ def complete_folder(folder: Path, *, useless: bool = False) -> Iterator[Path]:
     """A new folder that becomes ``folder`` if the block ends well and vanishes otherwise.
 
     Args:
-        folder: where it goes; if another process was faster, its result stays.
-        useless: what lies there is removed first.
+        folder: the final path; if another process filled it first, its result stays.
+        useless: remove the folder that is there now.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))

@@ -1,4 +1,4 @@
-"""LR images by which a network is quantised: windows of HR images, none of which is scored."""
+"""LR images for quantising a network, made from windows of HR images that are not scored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 MOST_IMAGES: Final = 64
-"""Images that are used, at even steps in the order of their names."""
+"""Number of images that are used, at even steps in the order of their names."""
 LEAST_SIDE: Final = 32
 MOST_SIDE: Final = 128
 """Longest side of a window at the centre of an image, in LR pixels."""
@@ -40,8 +40,8 @@ class Calibration:
 
     Attributes:
         images: uint8 (h, w, 3) RGB, ``LEAST_SIDE`` to ``MOST_SIDE`` pixels a side.
-        scale: of the HR images that they were made of.
-        digests: pixel digests by which these are recognised, by name.
+        scale: factor by which the HR images were shrunk.
+        digests: pixel digests of the HR images, by name; they show whether one is scored.
     """
 
     images: tuple[Pixels, ...]
@@ -55,7 +55,7 @@ class Calibration:
         return Quantisation(images=len(self.images), sha256=sha256, fp32_ends=fp32_ends)
 
     def refuse_scored(self, tested: Iterable[ImagePairs]) -> None:
-        """Raise ``DataError`` where an image is scored in these sets, or in a declared one."""
+        """Raise ``DataError`` if an image is scored in ``tested`` or in a declared data set."""
         refuse_scored(self.digests, tested, use="calibration")
 
 
@@ -63,7 +63,7 @@ def open_calibration(text: str, scale: int) -> Calibration:
     """Read HR images and make LR images of them by MATLAB's bicubic.
 
     Args:
-        text: folders of HR images, as of ``parse_sources``.
+        text: folders of HR images, as ``parse_sources`` reads them.
         scale: upscaling factor.
 
     Raises:

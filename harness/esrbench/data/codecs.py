@@ -66,7 +66,7 @@ _ADVICE = "Convert the image to 8-bit RGB PNG without alpha, or fetch an undamag
 
 
 class _Header(NamedTuple):
-    """Size of an image, whether it has one channel, and whether its rows come in passes."""
+    """Size of an image, whether it has one channel, and whether it is interlaced."""
 
     height: int
     width: int
@@ -99,7 +99,7 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         with open_regular(path) as file:
-            # Asked for more than there is, Python prepares memory for all of it.
+            # If asked for more than the file has, Python reserves memory for all of it.
             size = os.fstat(file.fileno()).st_size
             data = file.read(min(size, MAX_FILE_BYTES) + 1)
     except OSError as error:
@@ -110,14 +110,14 @@ def read_bytes(path: Path) -> bytes:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file to read; nothing else is opened, and nothing is waited for.
+    """Open a regular file to read. Nothing else is opened, so no pipe makes us wait.
 
     Raises:
         DataError: a folder, a pipe, a socket or a device.
         OSError: it is not there, or cannot be opened.
     """
     _require_regular(path, path.stat().st_mode)
-    # Who puts a pipe in its place now would have us wait for its writer.
+    # A pipe that is put in its place now must not make us wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         _require_regular(path, os.fstat(descriptor).st_mode)
@@ -140,11 +140,11 @@ def decode_rgb(
     """Decode the bytes of a PNG or BMP file.
 
     Args:
-        data: all of the file.
-        name: stands for the file in errors.
+        data: the whole content of the file.
+        name: name of the file in errors.
         allow_grey: as ``read_rgb``.
-        proven: these very bytes were decoded before, so that their checksums, which take longer
-            than to decode them, need not be verified again; the decoder verifies a chunk's.
+        proven: the same bytes passed this function before. The checksums of a PNG, which take
+            longer than decoding, are not verified again; the decoder verifies those of chunks.
 
     Returns:
         uint8 array (H, W, 3), RGB order, C-contiguous.
@@ -164,7 +164,7 @@ def decode_rgb(
 
 
 def _decode_png(data: bytes, header: _Header, name: str) -> npt.NDArray[np.uint8]:
-    """Decode an 8-bit RGB PNG in half of OpenCV's time; it does not verify the Adler-32."""
+    """Decode an 8-bit RGB PNG twice as fast as OpenCV, without verifying the Adler-32."""
     from kornia_rs.io import decode_image_png_u8
 
     try:
@@ -318,7 +318,7 @@ def _check_chunks(data: bytes, name: str) -> list[memoryview]:
 
 
 def _check_stream(compressed: list[memoryview], header: _Header, name: str) -> None:
-    """Verify length and Adler-32 of the compressed pixels, which decoders look at loosely.
+    """Verify length and Adler-32 of the compressed pixels, which decoders check only loosely.
 
     A stream that was damaged before its chunks got their CRCs decodes to other pixels.
     """
@@ -336,7 +336,7 @@ def _check_stream(compressed: list[memoryview], header: _Header, name: str) -> N
         end = "" if stream.eof else " without an end"
         pixels = f"{found} bytes of pixels{end}" if found <= expected else "more pixels"
         raise _unusable(
-            name, f"pixels that do not decode: {pixels}, its header means {expected} bytes"
+            name, f"pixels that do not decode: {pixels}, its header states {expected} bytes"
         )
 
 

@@ -1,7 +1,7 @@
-"""Small parts of a data set's images that a run keeps, so that its SR can be looked at later.
+"""Crops of a data set's images that a run keeps, so that its SR can be looked at later.
 
-The parts are chosen once for a data set and scale, by a rule that depends on nothing but its
-images: all entries keep the same ones, and nobody chooses by hand.
+The crops are chosen once for a data set and scale, by a rule that depends only on the images. So
+all entries keep the same crops, and nobody chooses by hand.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 CROPS: Final = 8
 HEIGHT, WIDTH = 128, 192
-"""Most of a crop, in HR pixels."""
+"""Largest width and height of a crop, in HR pixels."""
 PLACES: Final = 32
-"""Drawn in an image, of which the one with most detail is taken."""
+"""Places drawn in each image; the one with most detail is taken."""
 INDEX: Final = "crops.json"
 RULE: Final = (
     f"{CROPS} crops of {WIDTH}x{HEIGHT} HR pixels: images drawn by the data set's hash, and of "
@@ -42,9 +42,9 @@ class Crop:
     Attributes:
         image: name of the image.
         top: first HR row, a multiple of the scale.
-        left: first HR column, likewise.
-        height: HR rows, likewise.
-        width: HR columns, likewise.
+        left: first HR column, a multiple of the scale.
+        height: HR rows, a multiple of the scale.
+        width: HR columns, a multiple of the scale.
     """
 
     image: str
@@ -55,7 +55,7 @@ class Crop:
 
     @property
     def filename(self) -> str:
-        """Of its lossless WebP file."""
+        """Name of its lossless WebP file."""
         return f"{self.image}-{self.top}-{self.left}.webp"
 
     def cut(self, pixels: Pixels, divisor: int = 1) -> Pixels:
@@ -70,8 +70,8 @@ class CropFolder:
     """The folder for crops of one entry's SR images.
 
     Attributes:
-        folder: made when the first is written.
-        crops: those of the data set.
+        folder: made when the first crop is written.
+        crops: the crops of the data set.
     """
 
     folder: Path
@@ -124,7 +124,7 @@ def _detailed(image: str, hr: Pixels, scale: int, random: np.random.Generator) -
 
 
 def crops_of(pairs: ImagePairs, folder: Path) -> tuple[Crop, ...]:
-    """The crops of a data set; their HR and LR pixels are in a folder afterwards.
+    """The crops of a data set, whose HR and LR pixels are written to a folder if not there yet.
 
     Args:
         pairs: checked images.
@@ -145,13 +145,13 @@ def crops_of(pairs: ImagePairs, folder: Path) -> tuple[Crop, ...]:
             "scale": pairs.scale,
             "crops": [asdict(crop) for crop, _, _ in chosen],
         }
-        # Written last: who finds it finds all.
+        # Written last: where it is, all crops are.
         replace_file(index, json.dumps(document, indent=1).encode())
     return read_crops(folder)
 
 
 def read_crops(folder: Path) -> tuple[Crop, ...]:
-    """The crops of a data set's folder; none where it keeps none."""
+    """The crops in a data set's folder; empty if it has none or no readable index."""
     try:
         document = json.loads((folder / INDEX).read_bytes())
         return tuple(Crop(**crop) for crop in document["crops"])

@@ -82,9 +82,9 @@ def open_dataset(
 ) -> ImagePairs:
     """Open a data set at one scale; every image is read and checked first.
 
-    Images are ``verified`` where their digest is the declared one or that of the declared
-    archives that were unpacked into the cache. Images in a folder need not be; those in the
-    cache must.
+    Images are ``verified`` if their digest is the declared one or that of the declared archives
+    that were unpacked into the cache. Images in the cache must be verified; those in a folder
+    need not be.
 
     Args:
         name_or_path: ``NAME``, ``PATH`` or ``NAME=PATH``; a ``Path`` is always a folder.
@@ -135,10 +135,10 @@ def _folder_name(root: Path) -> str:
 
 
 def name_in_records(text: str) -> str:
-    """The name that records give to a data set, which may be told as ``open_dataset`` takes it.
+    """The name that records give to a data set.
 
     Args:
-        text: ``NAME``, ``PATH`` or ``NAME=PATH``; what is none of them is taken for a name.
+        text: ``NAME``, ``PATH`` or ``NAME=PATH``; anything else is taken for a name.
     """
     name, equals, _ = text.partition("=")
     if text in DATASETS or (equals and name in DATASETS):

@@ -1,8 +1,8 @@
 """The declared data sets: where they come from, what they hold and how they are read.
 
-They stand in ``datasets.toml``, one table a data set; adding one is adding a table. Where a hash
-of the distributed file is known it is checked; every image that is fetched alone is checked by its
-pixels too.
+They stand in ``datasets.toml``, one table for each data set; to add one, add a table. A downloaded
+file is checked against its hash if that is known. An image that is fetched alone is also checked
+by its pixels.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Archive(Frozen):
     folder: str
 
     def member(self, image: str) -> str:
-        """Name inside the archive of one image."""
+        """Name of an image's file inside the archive."""
         suffix = "" if self.scale is None else f"x{self.scale}"
         return f"{self.folder}/{image}{suffix}.png"
 
@@ -90,16 +90,15 @@ class Dataset(Frozen):
         images: names of the images, where the publisher's names are the only ones in use.
         grey: images that may be one-channel; they are repeated in three channels.
         modcrop: HR images are cropped at the bottom and right to multiples of the scale.
-        multiple: HR images are cropped likewise to multiples of this before anything is made
-            of them.
-        lr_border: border rule of the bicubic that makes LR images, or None where LR images are
-            always the publisher's.
+        multiple: HR images are first cropped, at the bottom and right, to multiples of this.
+        lr_border: border rule of the bicubic that makes LR images, or None if LR images always
+            come from the publisher.
         archives: zip files it is fetched from; what they hold is used as it is.
         remote_images: single files it is fetched from.
         packaged_images: files that are already installed.
         digests: ``DataIdentity.digest`` at each scale; archives prove theirs by their own hash.
-        folder: how the publisher's folders are called: HR images lie in ``<folder>_HR``, LR images
-            in ``<folder>_LR``; None for other layouts.
+        folder: name of the publisher's folders: HR images lie in ``<folder>_HR``, LR images in
+            ``<folder>_LR``; None for other layouts.
         hidden: names and scores of its images are never published.
         origin: publisher, for messages.
     """
@@ -128,10 +127,10 @@ class Dataset(Frozen):
 
 
 def read_datasets(toml: str) -> dict[str, Dataset]:
-    """Data sets by name, of a text in which each is a table of that name.
+    """Read data sets, by name, from a text with one table for each.
 
     Raises:
-        ValueError: no TOML, an unknown key, or a value out of range.
+        ValueError: the text is not TOML, or has an unknown key or a value out of range.
     """
     tables = tomllib.loads(toml)
     return {name: Dataset(name=name, **fields) for name, fields in tables.items()}

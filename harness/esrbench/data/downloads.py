@@ -33,7 +33,7 @@ MIRROR_VARIABLE = "ESRBENCH_MIRROR"
 _PAUSES_SECONDS = (0.0, 0.5, 1.0, 2.0)  # before each attempt
 _TIMEOUT_SECONDS = (10.0, 60.0)  # to connect, between two reads
 _CHUNK_BYTES = 2**14  # less than a chunk is lost when a connection breaks
-_TARGETS_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of a copy
+_TARGETS_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # copying
 _RESUMED, _REFUSED, _TOO_LONG, _BUSY, _BROKEN = 206, 400, 416, 429, 500
 
 
@@ -104,7 +104,7 @@ def fetch_file(
     Raises:
         DownloadError: no source delivers it, or one delivers other contents (a wrong file does
             not stay in the cache), or the destination cannot be written to.
-        UsageError: the mirror is no directory and no address.
+        UsageError: the mirror is neither a directory nor an address.
     """
     target = destination / filename
     expected = _Expected(sha256, size, progress)
@@ -130,7 +130,7 @@ def fetch_file(
 
 
 def _sources(url: str, filename: str, mirror: str | None) -> Iterator[str | Path]:
-    """Places to try, in order; a path is a file or where one was looked for in a mirror."""
+    """Places to try, in order: a path in a mirror, whether or not it exists, and addresses."""
     if mirror:
         address = urlsplit(mirror)
         if address.scheme in ("http", "https"):
@@ -138,7 +138,7 @@ def _sources(url: str, filename: str, mirror: str | None) -> Iterator[str | Path
         else:
             folder = Path(url2pathname(address.path) if address.scheme == "file" else mirror)
             if not folder.is_dir():
-                message = f"the mirror {mirror!r} is no directory and no http(s) address"
+                message = f"the mirror {mirror!r} is neither a directory nor an http(s) address"
                 raise UsageError(message, advice=f"Correct --mirror or {MIRROR_VARIABLE}.")
             direct = folder / filename
             below = sorted(folder.glob(f"*/{filename}"))
@@ -191,7 +191,7 @@ def _empty(file: IO[bytes]) -> int:
 
 @contextmanager
 def _temporary_file(target: Path) -> Iterator[Path]:
-    """A file beside ``target``, which is removed unless it was moved."""
+    """A temporary file beside ``target``; it is removed at the end unless it was moved."""
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     os.close(descriptor)
     try:
@@ -202,7 +202,7 @@ def _temporary_file(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def _partial_file(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
-    """The target's ``.part``, or a temporary file where another process writes to it.
+    """The target's ``.part``, or a temporary file if another process writes to the ``.part``.
 
     The lock vanishes with its owner, so a part is resumed even after a kill. An empty one is
     removed at the end.
@@ -260,13 +260,13 @@ def _stream(url: str, file: IO[bytes], expected: _Expected) -> None:
 
 
 def _resume_at(file: IO[bytes], expected: _Expected) -> int:
-    """Bytes that need not come again; a part longer than the file is emptied."""
+    """Bytes that are here already; a part that is longer than the file is emptied."""
     have = file.seek(0, os.SEEK_END)
     return _empty(file) if expected.size is not None and have > expected.size else have
 
 
 def _receive(reply: requests.Response, file: IO[bytes], have: int, expected: _Expected) -> str:
-    """Write a reply's body to ``file``; what is worth another attempt, or nothing.
+    """Write a reply's body to ``file``; return a failure that may pass with time, or "".
 
     Raises:
         _UnavailableError: the server refuses for good.
@@ -277,7 +277,7 @@ def _receive(reply: requests.Response, file: IO[bytes], have: int, expected: _Ex
         return f"{reply.url}: the server refused to resume"
     if status >= _REFUSED:
         message = f"{reply.url}: the server answered {status} {reply.reason}"
-        if status == _BUSY or status >= _BROKEN:  # perhaps not for long
+        if status == _BUSY or status >= _BROKEN:  # may pass with time
             return message
         raise _UnavailableError(message)
     continues = reply.headers.get("Content-Range", "").startswith(f"bytes {have}-")

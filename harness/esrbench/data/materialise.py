@@ -171,7 +171,7 @@ def _fill(
 
 
 def regenerated_lr(dataset: Dataset, hr: Path, scale: int) -> Path:
-    """LR images made of HR images that a user keeps elsewhere, in a folder of the cache.
+    """Make LR images from a user's HR images; return the folder of the cache that has them.
 
     Raises:
         DataError: HR images that cannot be read (all are listed), or the cache cannot be used.
@@ -279,7 +279,9 @@ def _fetch_image(
     pixels = read_rgb(path, allow_grey=True)
     if (found := pixel_digest(pixels)) != remote.pixels:
         message = f"{remote.url}: expected pixels with SHA-256 {remote.pixels}, found {found}"
-        raise DownloadError(message, advice="The image there is another one; use another source.")
+        raise DownloadError(
+            message, advice="The image there is a different one; use another source."
+        )
     return pixels
 
 
@@ -314,7 +316,7 @@ def _regenerate(dataset: Dataset, hr: Path, folder: Path, scale: int) -> None:
     from esrbench.data.resize import downscale, modcrop
 
     if dataset.lr_border is None:
-        message = f"{dataset.name}: LR images for x{scale} are the publisher's, not ours to make"
+        message = f"{dataset.name}: only the publisher's LR images for x{scale} may be used"
         raise DataError(message, advice="Fetch them, or give a folder that has them.")
     with complete_folder(folder) as staging:
         for name, path in list_images(hr, []).items():
@@ -325,7 +327,7 @@ def _regenerate(dataset: Dataset, hr: Path, folder: Path, scale: int) -> None:
 
 @contextmanager
 def _incoming_folder() -> Iterator[Path]:
-    """A folder of the cache for files whose pixels are kept otherwise; it vanishes."""
+    """A temporary folder of the cache, for downloads of which only the pixels are kept."""
     cache_dir().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{_INCOMING}.", dir=cache_dir()) as folder:
         yield Path(folder)

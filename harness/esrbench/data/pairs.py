@@ -55,15 +55,15 @@ class ImagePairs:
 
     Attributes:
         name: declared name, or name of the folder; a folder never has a declared name.
-        title: name in tables; says so where images are not proven to be the declared ones.
+        title: name in tables; marked if images are not proven to be the declared ones.
         scale: upscaling factor.
         pairs: the images.
         modcrop: HR is cropped at the bottom and right to multiples of the scale on reading.
         digest: SHA-256 over names and pixels as read, set by ``open_dataset``; empty before.
         verified: ``digest`` is that of the declared data set, set by ``open_dataset``.
         hidden: names and scores of the images are never published.
-        seen: what ``check`` found in the LR and HR file of each image; filled by it, and shared
-            with what ``dataclasses.replace`` makes of these images.
+        seen: what ``check`` found in the LR and HR file of each image. ``check`` fills it;
+            copies by ``dataclasses.replace`` share it.
     """
 
     name: str
@@ -109,7 +109,7 @@ class ImagePairs:
         return self._as_scored(read_image(pair.hr, allow_grey=pair.allow_grey, seen=seen))
 
     def _as_scored(self, hr: Pixels) -> Pixels:
-        """The HR image cropped where the set asks for it; itself where nothing goes."""
+        """The HR image, cropped if the set asks for it; the same array if nothing is cut."""
         import numpy as np
 
         from esrbench.data.resize import modcrop
@@ -117,7 +117,7 @@ class ImagePairs:
         return np.ascontiguousarray(modcrop(hr, self.scale)) if self.modcrop else hr
 
     def identity(self) -> DataIdentity:
-        """What a record says about these images; reads them unless that was done already.
+        """What a record says about these images. Unchecked images are read first.
 
         Raises:
             DataError: they may not be measured on.
@@ -142,7 +142,7 @@ def check(
 ) -> str:
     """Read every image once and refuse the set if anything is wrong with it.
 
-    ``pairs`` remembers what was read, and from then on reads nothing else.
+    ``pairs`` remembers what was read. If a file changes later, reading it raises an error.
 
     Args:
         pairs: the images.

@@ -1,4 +1,4 @@
-"""Threads that read and score images, and that no end of the process waits for."""
+"""Threads that read and score images; the process can end without waiting for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 STOP_SECONDS = 2.0
-"""Seconds that a signal waits for running work, such as an image that is being written."""
+"""Longest wait, after a signal, for running work such as an image that is being written."""
 
 
 class ImagePool:
@@ -30,7 +30,7 @@ class ImagePool:
     for a read that hangs, for example on a lost network file system.
 
     Args:
-        threads: at most, each started when there is work for it.
+        threads: largest number of threads; each is started when there is work for it.
     """
 
     def __init__(self, threads: int) -> None:
@@ -87,7 +87,7 @@ class ImagePool:
                 future.set_result(call())
             except BaseException as error:  # noqa: BLE001 - whoever asks for the result gets it
                 future.set_exception(error)
-            # Else the last result and its images would live as long as the thread.
+            # Otherwise the last result and its images would live as long as the thread.
             del given, future, call
 
 
@@ -103,7 +103,7 @@ def for_each(
     Args:
         work: called in threads.
         count: calls.
-        threads: at most.
+        threads: largest number of threads.
         progress: called with (images done, images in all).
     """
 

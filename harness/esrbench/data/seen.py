@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 _SETTLED_NANOSECONDS = 3 * 10**9
-"""Age from which a file that changes gets another time stamp; those of FAT last 2 s."""
+"""After this time, a change gives a file a new time stamp; FAT counts in steps of 2 s."""
 
 
 class Version(NamedTuple):
@@ -43,7 +43,7 @@ class Seen(NamedTuple):
 
     Attributes:
         sha256: ``codecs.pixel_digest`` of its pixels.
-        version: of the file; None where a later change might not be told from it.
+        version: version of the file; None if a later change might keep the same version.
     """
 
     sha256: str
@@ -82,7 +82,7 @@ def read_image(path: Path, *, allow_grey: bool = False, seen: Seen | None = None
         uint8 array (H, W, 3), RGB order, C-contiguous, read-only.
 
     Raises:
-        DataError: as ``codecs.read_rgb``, or other pixels than ``seen``.
+        DataError: as ``codecs.read_rgb``, or the pixels differ from ``seen``.
     """
     data, version = _read_file(path)
     unchanged = seen is not None and version is not None and version == seen.version
@@ -90,7 +90,7 @@ def read_image(path: Path, *, allow_grey: bool = False, seen: Seen | None = None
     if seen is not None and not unchanged and (found := pixel_digest(pixels)) != seen.sha256:
         message = f"{path}: changed since it was checked: found pixels with digest "
         message += f"{found}, expected {seen.sha256}"
-        advice = "Leave images alone while they are measured on; run again."
+        advice = "Do not change images during a run. Run again."
         raise DataError(message, advice=advice)
     return pixels
 
@@ -102,7 +102,7 @@ def _decode(data: bytes, path: Path, *, allow_grey: bool, proven: bool = False) 
 
 
 def _read_file(path: Path) -> tuple[bytes, Version | None]:
-    """A file's bytes and its version, if another change would give it another one."""
+    """A file's bytes and its version; None if a later change might keep the same version."""
     before = _version(path)
     data = read_bytes(path)
     if before is None or before != _version(path):

@@ -31,7 +31,7 @@ MAX_FILES = 10_000
 MAX_BYTES = 8 * 2**30
 """Most bytes of all images of a zip file, unpacked; those of DIV2K validation have 0.5 GiB."""
 MAX_READ_BYTES = 16 * 2**20
-"""Most of a zip file that is read at once, so also of its list of files."""
+"""Most bytes of a zip file that are read at once; this bounds its list of files too."""
 BESIDE_IMAGES = frozenset({".txt", ".md", ".pdf", ".csv", ".json"})
 """Files that challenges and papers put beside images; such files are passed over."""
 
@@ -52,8 +52,8 @@ class SrFile(NamedTuple):
     """An image file that can be read.
 
     Attributes:
-        label: stands for the file in messages.
-        read: gives its bytes; raises ``DataError`` where it cannot.
+        label: name of the file in messages.
+        read: returns its bytes, or raises ``DataError``.
     """
 
     label: str
@@ -64,7 +64,8 @@ class SrFile(NamedTuple):
 def open_sr_images(path: Path, problems: list[str]) -> Iterator[list[SrFile]]:
     """The image files of a folder or zip file, which can be read within a ``with`` block.
 
-    They are those directly in it; if there are none, those of the only folder below that has some.
+    We take the images directly in it. If there are none, we take those of the only folder below
+    that has images.
     Hidden files and ``BESIDE_IMAGES`` are passed over.
 
     Args:
@@ -90,9 +91,9 @@ def match_images(
 ) -> dict[str, SrFile]:
     """The SR image of each image of a data set.
 
-    A file is called ``NAME`` or ``NAMEx4`` (4 stands for the scale), or has something before or
-    behind that: ``team07_0801x4_SR``. The name must stand apart from other letters and digits;
-    upper and lower case are the same.
+    A file is called ``NAME`` or ``NAMEx4`` (4 stands for the scale), and may have more text before
+    or after that: ``team07_0801x4_SR``. No other letter or digit may touch the name; upper and
+    lower case are the same.
 
     Args:
         files: image files.
@@ -164,7 +165,8 @@ def _in_archive(path: Path, archive: zipfile.ZipFile, problems: list[str]) -> It
     chosen = list(_images(path, members, problems))
     total = sum(members[member].file_size for member in chosen)
     if total > MAX_BYTES:
-        message = f"{path}: its images have {total} bytes when unpacked, {MAX_BYTES} at most may"
+        message = f"{path}: its images have {total} bytes when unpacked, expected {MAX_BYTES} "
+        message += "at most"
         raise DataError(message, advice="Give the images of one data set.")
     for member in chosen:
         info = members[member]
@@ -174,7 +176,7 @@ def _in_archive(path: Path, archive: zipfile.ZipFile, problems: list[str]) -> It
         elif info.file_size > MAX_FILE_BYTES:
             problems.append(f"{label}: found a file of more than {MAX_FILE_BYTES} bytes")
         elif info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-            problems.append(f"{label}: is compressed otherwise than by deflate; pack it anew")
+            problems.append(f"{label}: is not compressed by deflate; pack it again")
         else:
             yield SrFile(label, partial(_read_member, archive, info, label))
 
@@ -243,7 +245,7 @@ def _images(
 
 
 def _passed_over(name: str) -> bool:
-    """Whether a file or folder is none of the user's: hidden, or what macOS adds to archives."""
+    """Whether a file or folder is skipped: it is hidden, or macOS adds it to archives."""
     return name.startswith(".") or name == "__MACOSX"
 
 
@@ -258,13 +260,13 @@ def _raise(error: OSError) -> None:
 
 
 class _Bounded(io.FileIO):
-    """A file that gives few bytes at once: ``zipfile`` takes the list of files as a whole."""
+    """A file that bounds each read, since ``zipfile`` reads its whole list of files at once."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:
             size = max(0, os.fstat(self.fileno()).st_size - self.tell())
         if size > MAX_READ_BYTES:
-            message = f"its list of files has {size} bytes, {MAX_READ_BYTES} at most may"
+            message = f"its list of files has {size} bytes, expected {MAX_READ_BYTES} at most"
             raise zipfile.BadZipFile(message)
         return super().read(size)
 

@@ -46,7 +46,7 @@ def parse_sources(text: str, *, option: str = "--data") -> tuple[Source, ...]:
 
     Args:
         text: as it was written.
-        option: to which it was given, for messages.
+        option: the option that had it, for messages.
 
     Raises:
         UsageError: no such folder, or two of one name.
@@ -92,7 +92,7 @@ def find_images(source: Source) -> list[tuple[str, Path]]:
 
 
 def cropped_digests(pixels: Pixels) -> tuple[str, ...]:
-    """Digests of an image cropped to multiples as benchmark images are, where that differs."""
+    """Digests of an image after each crop by which benchmarks would make it smaller."""
     height, width = pixels.shape[:2]
     found = {
         pixel_digest(modcrop(pixels, multiple))
@@ -131,7 +131,7 @@ def refuse_scored(
             problems.append(f"{name}: is in {', '.join(sorted(found))}")
     if problems:
         message = f"{len(problems)} of {len(images)} images must not be used for {use}: they are "
-        advice = "Remove them: scores of images that were used before mean nothing."
+        advice = f"Remove them: a score on images that were used for {use} means nothing."
         raise DataError(message + "scored", problems, advice=advice)
     compared = Counter(scored.values())
     return tuple(f"{title} ({count})" for title, count in compared.items())

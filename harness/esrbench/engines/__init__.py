@@ -1,1 +1,1 @@
-"""Engines: where the cells of a suite are made. Each is one file."""
+"""Engines run the cells of a suite: here, on Slurm or on Ray. Each is one file."""

@@ -1,4 +1,4 @@
-"""Cells on this machine: one process a device, which shares out the CPUs."""
+"""Cells on this machine: one process for each device; the devices share the CPUs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from esrbench.runs.cells import Cell
 
 BAD_AFTER: Final = 2
-"""Failures of a device after which it gets no cell while another device has none."""
+"""After this many failures, a device gets a cell only if no other device is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class LocalEngine:
     """Cells on the devices of this machine.
 
     Args:
-        settings: how long a cell may take, and how often it is begun.
-        device: kind of the devices; all CPUs are one device.
-        gpus: their numbers, where they are GPUs.
+        settings: how long a cell may take, and how often it is tried.
+        device: kind of the devices; all CPUs together are one device.
+        gpus: numbers of the GPUs, if the devices are GPUs.
     """
 
     pause: float = 0.5
@@ -63,7 +63,7 @@ class LocalEngine:
         self._last: dict[str, int] = {}
 
     def submit(self, plan: Path, cells: Sequence[Cell]) -> None:
-        """Queue cells; they are begun by ``poll``. One that comes again failed where it was."""
+        """Queue cells; ``poll`` starts them. A cell that comes again has failed on its device."""
         if plan != self._plan:
             self._plan, self._last, self._states = plan, {}, {}
         self._failures.update(self._last[cell.id] for cell in cells if cell.id in self._last)
@@ -71,7 +71,7 @@ class LocalEngine:
         self._states.update((cell.id, CellState("waiting")) for cell in cells)
 
     def poll(self) -> Mapping[str, CellState]:
-        """End what has run for too long, begin what there is a device for, and tell all states."""
+        """End cells that ran too long, start cells on free devices, and return all states."""
         for key, running in tuple(self._running.items()):
             said = ""
             if not running.process.over:
@@ -87,7 +87,7 @@ class LocalEngine:
         return self._states
 
     def cancel(self, ids: Iterable[str]) -> None:
-        """End cells as Ctrl-C does: their workers end, and passes that are there stay."""
+        """End cells as Ctrl-C does: their workers end, and finished passes stay."""
         gone = set(ids)
         self._waiting = [each for each in self._waiting if each[1].id not in gone]
         ending = [self._running.pop(key) for key in gone & self._running.keys()]
@@ -98,7 +98,7 @@ class LocalEngine:
             self._states[running.cell.id] = CellState("ended", self._name(running.device))
 
     def _free(self, cell: Cell) -> int | None:
-        """A device without a cell: one that has not failed, and not where this cell failed."""
+        """A free device for a cell; one that did not fail, and where this cell did not fail."""
         busy = {running.device for running in self._running.values()}
         good = [each for each in self._devices if self._failures[each] < BAD_AFTER]
         free = [each for each in good or self._devices if each not in busy]

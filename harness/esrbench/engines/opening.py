@@ -23,14 +23,14 @@ OF_SLURM: Final = ("partition", "gres", "account", "exclusive")
 
 
 def parse_settings(name: str, options: Sequence[str]) -> EngineSettings:
-    """Settings as a command line gives them.
+    """Read an engine's settings from the command line.
 
     Args:
-        name: of the engine.
-        options: ``KEY=VALUE`` each, by the fields of ``EngineSettings``.
+        name: name of the engine.
+        options: ``KEY=VALUE`` each; keys are fields of ``EngineSettings``.
 
     Raises:
-        UsageError: an option that is none, or a value that it does not take.
+        UsageError: an unknown key, or a value that the key does not take.
     """
     pairs = [option.partition("=") for option in options]
     if wrong := [key for key, equals, _ in pairs if not equals]:
@@ -48,9 +48,9 @@ def open_engine(settings: EngineSettings, device: Device, gpus: Sequence[int] = 
     """The engine that was asked for.
 
     Args:
-        settings: which, and how.
+        settings: name and settings of the engine.
         device: kind of the devices.
-        gpus: their numbers on this machine, where they are GPUs.
+        gpus: numbers of GPUs of this machine, if the devices are GPUs.
 
     Raises:
         UsageError: it cannot work here.
@@ -79,7 +79,7 @@ def _open_ray(settings: EngineSettings, device: Device) -> Engine:
     if find_spec("ray") is None:
         message = "--engine ray: Ray is not installed"
         raise UsageError(message, advice="Run `pip install 'esrbench[ray]'`.")
-    # It prints what its cluster says on standard output, where our results go; read at its import.
+    # Ray reads this at its import. Otherwise it prints its cluster's output among our results.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "^")
     from esrbench.engines.ray import RayEngine
 

@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 TAIL_BYTES: Final = 20_000
 END_SECONDS: Final = 20.0
-"""Seconds that a process may take to end its workers."""
+"""Time limit for a process to end its workers, in seconds."""
 
 
 class CellProcess:
-    """Begins a process and keeps what it says on its standard error.
+    """Starts a process and keeps its standard error.
 
     Args:
-        command: that makes a cell.
-        variables: of its environment.
+        command: command that makes a cell.
+        variables: environment variables of the process.
 
     Attributes:
-        pid: its id.
+        pid: id of the process.
     """
 
     def __init__(self, command: Sequence[str], variables: Mapping[str, str]) -> None:
-        self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - closed when its words are told
+        self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - closed once it is read
         self._process = subprocess.Popen(  # noqa: S603 - our own command
             command,
             stdin=subprocess.DEVNULL,
@@ -52,7 +52,7 @@ class CellProcess:
         return self.over
 
     def terminate(self) -> None:
-        """Ask it to end, as Ctrl-C does: its workers end, and passes that are there stay."""
+        """Ask it to end, as Ctrl-C does: its workers end, and finished passes stay."""
         with suppress(OSError):
             self._process.terminate()
 
@@ -65,7 +65,7 @@ class CellProcess:
         self._messages.close()
 
     def why(self) -> str:
-        """Of one that has ended: why it failed; empty if it did not."""
+        """Why the ended process failed; empty if it did not."""
         code = self._process.wait()
         size = self._messages.seek(0, os.SEEK_END)
         self._messages.seek(max(0, size - TAIL_BYTES))

@@ -1,8 +1,8 @@
 """Cells as tasks of a Ray cluster.
 
 A task starts ``esrbench cell`` in a separate process. So the settings of Ray's workers (threads,
-priority, signal handlers) do not affect a measurement. It tells its node, then why
-the cell failed. No result is read back: passes are files.
+priority, signal handlers) do not affect a measurement. It reports its node, and at the end why the
+cell failed. No result is sent back: passes are files.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     from esrbench.runs.cells import Cell
 
 BAD_AFTER: Final = 2
-"""Failures on a node after which its cells go elsewhere."""
+"""After this many failures on a node, its cells go to other nodes."""
 SHARE: Final = 0.001
 """Amount of a custom resource that only marks a node, so that many cells may have it."""
 CONNECT_SECONDS: Final = 10.0
 NODE_SECONDS: Final = 600.0
-"""That cells wait for a node which can make them; a cluster may have to start it first."""
+"""Time limit for a suitable node to appear; a cluster may have to start it first."""
 
 
 def make_cell(command: Sequence[str], seconds: float) -> Iterator[tuple[str, str]]:
-    """Make a cell on the node where this runs: id and name of the node, then why it failed."""
+    """Make a cell on the node where this runs; yield the node's id and name, then the failure."""
     node = ray.get_runtime_context().get_node_id()
     yield node, platform.node()
-    # Ray sets it to the CPUs of the task, which would change runtimes.
+    # Ray sets it to the task's number of CPUs, which would change runtimes.
     variables = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     process = CellProcess(command, variables)
     with suppress(OSError):  # Ray lets all other work go first
@@ -66,11 +66,11 @@ class RayEngine:
     """Cells as tasks of Ray; the cluster decides where.
 
     Args:
-        settings: what a cell gets.
+        settings: resources of a cell, and the address of the cluster.
         device: kind of the devices; a cell gets one of them.
 
     Raises:
-        UsageError: there is no such cluster, or an amount of memory is none.
+        UsageError: there is no such cluster, or ``memory`` is not an amount.
     """
 
     pause: float = 1.0
@@ -95,17 +95,17 @@ class RayEngine:
         _connect(settings.address or os.environ.get("RAY_ADDRESS") or "auto")
 
     def submit(self, plan: Path, cells: Sequence[Cell]) -> None:
-        """Queue cells; they are begun by ``poll``. One that comes again failed where it was."""
+        """Queue cells; ``poll`` starts them. A cell that comes again has failed on its node."""
         if plan != self._plan:
             self._plan, self._states, self._nodes = plan, {}, {}
         self._failures.update(self._nodes.pop(cell.id) for cell in cells if cell.id in self._nodes)
         self._waiting += [cell.id for cell in cells]
 
     def poll(self) -> Mapping[str, CellState]:
-        """Begin cells and take what tasks tell.
+        """Start cells, read the reports of tasks, and return all states.
 
         Raises:
-            MeasurementError: for a long time no living node could make them.
+            MeasurementError: for ``NODE_SECONDS``, no living node could make the waiting cells.
         """
         self._look_at_nodes()
         while self._waiting and len(self._running) < self.width:
@@ -126,10 +126,10 @@ class RayEngine:
         ray.wait(ending, num_returns=len(ending), timeout=END_SECONDS) if ending else None
 
     def _look_at_nodes(self) -> None:
-        """Find out whether living nodes can make the cells that have not begun.
+        """Find out whether living nodes can make the cells that have not started.
 
         Raises:
-            MeasurementError: as of ``poll``.
+            MeasurementError: see ``poll``.
         """
         begun = [key for key in self._running if self._states[key].state == "waiting"]
         waiting = [*begun, *self._waiting]
@@ -152,7 +152,7 @@ class RayEngine:
         state = CellState("waiting", said="" if fitting else lacks)
         self._states.update(dict.fromkeys(waiting, state))
         if fitting and all(self._failures[node] >= BAD_AFTER for node in fitting):
-            # No other node may fit: those that failed may try again.
+            # Perhaps no other node fits, so nodes that failed may try again.
             self._failures.clear()
             for key in begun:
                 ray.cancel(self._running.pop(key))
@@ -166,7 +166,7 @@ class RayEngine:
         self._running[key] = task.remote([*cell_command(self._plan), key], self._seconds)
 
     def _take(self, key: str, told: Any) -> None:
-        """Take one thing that a task tells."""
+        """Read one report of a task."""
         try:
             node, said = ray.get(next(told))
         except (ray.exceptions.RayError, StopIteration) as error:
@@ -180,7 +180,7 @@ class RayEngine:
 
 
 def _options(settings: EngineSettings, device: Device) -> dict[str, Any]:
-    """What a task asks of Ray."""
+    """Resources that a task requests from Ray."""
     return {
         "num_cpus": settings.cpus or 1,
         "num_gpus": 0 if device == "cpu" else 1,
@@ -190,7 +190,7 @@ def _options(settings: EngineSettings, device: Device) -> dict[str, Any]:
 
 
 def _connect(address: str) -> None:
-    """Become part of a cluster, with the handlers of signals as they were."""
+    """Connect to a cluster, and keep our signal handlers."""
     handler = signal.getsignal(signal.SIGTERM)
     try:
         if address != "auto":

@@ -1,4 +1,4 @@
-"""Which engine makes the cells of a suite, and with what: ``[engine]`` or options."""
+"""Settings of the engine that makes the cells of a suite: ``[engine]`` or options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from esrbench.records import Count  # noqa: TC001 - pydantic reads annotations
 EngineName = Literal["local", "slurm", "ray"]
 Text = Annotated[str, Field(min_length=1, max_length=300)]
 UNITS: Final = {"K": 2**10, "": 2**20, "M": 2**20, "G": 2**30, "T": 2**40}
-"""Bytes, by the letters that Slurm takes."""
+"""Bytes by unit; the letters are Slurm's."""
 
 
 class EngineSettings(Frozen):
@@ -22,21 +22,23 @@ class EngineSettings(Frozen):
 
     Attributes:
         name: ``local`` for this machine, ``slurm`` for jobs of a cluster, ``ray`` for tasks of one.
-        jobs: cells that may be made at the same time; on this machine there are as many as devices.
+        jobs: limit for cells that run at the same time on a cluster. On this machine, one cell runs
+            on each device.
         gpus: numbers of GPUs of this machine; the first one if left out.
-        minutes: that a cell may take; what is missing then is made by another one.
-        device_class: the only devices that may measure, by the name that records give them, such as
-            ``NVIDIA H100 80GB HBM3``; any if left out.
-        tries: how often a cell is begun before the suite goes on without it.
-        constraint: features that a node must have; of Ray a custom resource of the node.
-        cpus: of a cell, on a cluster.
-        memory: likewise, such as ``32G``.
-        partition: of Slurm, as are those below.
-        gres: what a job gets, such as ``gpu:h100:1``.
-        account: that is charged.
-        exclusive: a job has its node alone, which timing on CPUs needs.
-        address: of Ray's head node, such as ``10.0.0.5:6379``; ``RAY_ADDRESS`` or the cluster that
-            this machine is part of if left out.
+        minutes: time limit of a cell. A new cell makes what is missing then.
+        device_class: name, as in records, of the only devices that may measure, such as
+            ``NVIDIA H100 80GB HBM3``; any device if left out.
+        tries: how often a cell is tried before the suite goes on without it.
+        constraint: features that a Slurm node must have, or a custom resource that a Ray node must
+            have.
+        cpus: CPUs of a cell on a cluster.
+        memory: memory of a cell on a cluster, such as ``32G``.
+        partition: partition of Slurm.
+        gres: generic resources of a Slurm job, such as ``gpu:h100:1``.
+        account: account that Slurm charges.
+        exclusive: a Slurm job has its node alone, which timing on CPUs needs.
+        address: address of Ray's head node, such as ``10.0.0.5:6379``. If left out, ``RAY_ADDRESS``
+            or the cluster that this machine is part of.
     """
 
     name: EngineName = "local"
@@ -56,7 +58,7 @@ class EngineSettings(Frozen):
 
     @property
     def elsewhere(self) -> bool:
-        """Whether other machines measure than the one that submits."""
+        """Whether other machines than the submitting one measure."""
         return self.name != "local"
 
     @property
@@ -64,7 +66,7 @@ class EngineSettings(Frozen):
         """Memory of a cell in bytes; 0 if left out.
 
         Raises:
-            UsageError: what ``memory`` says is no amount.
+            UsageError: ``memory`` is not an amount.
         """
         amount = re.fullmatch(r"(\d+)([KMGT]?)B?", (self.memory or "0").upper())
         if amount is None:

@@ -1,7 +1,7 @@
 """Cells as jobs of Slurm, submitted by submitit as arrays; the login node needs no GPU.
 
-States are asked of ``squeue``, with one call for all jobs: it needs no accounting. It forgets jobs
-some minutes after their end. No result is read back: passes are files.
+One call of ``squeue`` gives the states of all jobs. It works without Slurm's accounting, but
+forgets jobs some minutes after their end. No result is sent back: passes are files.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from esrbench.runs.cells import Cell
 
 BAD_AFTER: Final = 2
-"""Failures on a node after which its cells go elsewhere."""
+"""After this many failures on a node, its cells go to other nodes."""
 SECONDS: Final = 60.0
-"""That Slurm may take to answer."""
+"""Time limit for an answer of Slurm."""
 WAITING: Final = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD"})
 RUNNING: Final = frozenset(
     {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT"}
@@ -38,7 +38,7 @@ class SlurmEngine:
     """Cells as jobs of Slurm.
 
     Args:
-        settings: what a job gets.
+        settings: resources of a job.
     """
 
     pause: float = 5.0
@@ -54,7 +54,7 @@ class SlurmEngine:
         self._failures: Counter[str] = Counter()
 
     def submit(self, plan: Path, cells: Sequence[Cell]) -> None:
-        """Submit cells as one array. One that comes again failed where it was.
+        """Submit cells as one array. A cell that comes again has failed on its node.
 
         Raises:
             UsageError: Slurm refuses the jobs.
@@ -74,7 +74,7 @@ class SlurmEngine:
             )
         except (subprocess.CalledProcessError, submitit.core.utils.FailedJobError) as error:
             if self._bad():
-                # No other node may fit: those that failed may try again.
+                # Perhaps no other node fits, so nodes that failed may try again.
                 self._failures.clear()
                 self.submit(plan, cells)
                 return
@@ -86,7 +86,7 @@ class SlurmEngine:
             self._states[cell.id] = CellState("waiting")
 
     def poll(self) -> Mapping[str, CellState]:
-        """Ask Slurm once for all jobs; where it does not answer, the last states stay."""
+        """Ask Slurm once for all jobs. If it does not answer, the last states stay."""
         known = self._queue()
         if known is None:
             return self._states
@@ -131,7 +131,7 @@ class SlurmEngine:
             "job_name": "esrbench",
             "time": given.minutes,
             "array_parallelism": given.jobs,
-            # Slurm would start a job again whose first copy may still live.
+            # Otherwise Slurm would start a job again while its first copy may still run.
             "additional_parameters": {"no_requeue": True},
             **{name: value for name, value in asked.items() if value is not None},
         }
@@ -140,7 +140,7 @@ class SlurmEngine:
         """State and node of each job, by id, also of some that ended; None without an answer."""
         masters = {job.job_id.partition("_")[0] for job in self._jobs.values()}
         try:
-            # An id that is forgotten is an error only where no other is known.
+            # A forgotten id is an error only if squeue knows none of the ids.
             text = _slurm(
                 *("squeue", "--noheader", "--array", "--me", "--states=all"),
                 "--format=%F_%K %T %N",
@@ -148,7 +148,7 @@ class SlurmEngine:
         except (OSError, subprocess.SubprocessError):
             return None
         rows = (line.split(maxsplit=2) for line in text.splitlines())
-        # A cell that was submitted alone is no array, and has no number in one.
+        # A cell that was submitted alone is not an array, so it has no task number.
         return {
             row[0].removesuffix("_N/A"): (row[1], row[2] if len(row) > 2 else "")  # noqa: PLR2004 - a waiting one has none
             for row in rows

@@ -1,1 +1,1 @@
-"""The manual: pages of ``docs/``, what they have from code, and what one topic is."""
+"""The manual: pages of ``docs/``, their parts that are made from code, and topics of help."""

@@ -12,7 +12,7 @@ class Explanation(NamedTuple):
     """What a code means.
 
     Attributes:
-        when: it is given, in Markdown.
+        when: when it is given, in Markdown.
         do: what to do about it.
     """
 
@@ -43,7 +43,7 @@ STATUSES: Final = {
         "its process died", "read the end of the log; `cause` names the signal or the exit code"
     ),
     "protocol": Explanation(
-        "its process sent something else than the messages of a worker",
+        "its process sent data that are not messages of a worker",
         "look for code that writes to the worker's channel",
     ),
     "disqualified": Explanation(
@@ -98,7 +98,7 @@ STATUSES: Final = {
         "honest entry",
     ),
 }
-"""Of runs, as ``esrbench.records.Status`` names them."""
+"""Statuses of runs, as ``esrbench.records.Status`` names them."""
 
 _REVIEW = "compare run times, and review the code of likely winners"
 
@@ -149,7 +149,7 @@ NOTICES: Final = {
     "slow-first-run": Explanation(
         "in most processes the cold start takes at least three times the median, and half a second "
         "longer",
-        "consider it when you deploy; no runtime includes it",
+        "consider it when you deploy the network; no runtime includes it",
     ),
     "slow-to-settle": Explanation(
         "a worker's checks after its rounds took 1 s and half as long as the rounds",
@@ -159,7 +159,7 @@ NOTICES: Final = {
         "`--energy` found no counter, or none that can be read", "see the advice beside it"
     ),
     "outputs-differ": Explanation(
-        "SR that was timed is not SR of the untimed pass; the timed one is scored",
+        "timed SR images differ from those of the untimed pass; the timed ones are scored",
         "look for randomness or kept state",
     ),
     # Counts.
@@ -196,7 +196,7 @@ NOTICES: Final = {
         "do all work in torch, in the thread of the forward",
     ),
     "mixed-precision": Explanation(
-        "products are of another type than the run's class of precision has",
+        "products have another data type than the run's class of precision",
         "declare the precision that the network casts to",
     ),
     "uncounted-operator": Explanation(
@@ -238,11 +238,11 @@ NOTICES: Final = {
     ),
     # Backends.
     "backend-differs": Explanation(
-        "SR of a backend is not that of eager torch",
+        "SR images of a backend differ from those of eager torch",
         "compare it with runs of that backend only; see `esrbench help backends`",
     ),
     "graph-parameters": Explanation(
-        "the graph of a backend holds another number of parameters than the network",
+        "the graph of a backend and the network have different numbers of parameters",
         "look for constants that the export folded",
     ),
     "not-quantised": Explanation(
@@ -257,7 +257,7 @@ NOTICES: Final = {
     "made-again": Explanation(
         "passes were made more than once, because the machine disturbed them or two runs made the "
         "same pass; only one counts",
-        "nothing; the others are kept beside it",
+        "nothing; the other passes are kept beside it",
     ),
     "cell-failed": Explanation(
         "a cell of a suite was not finished where it ran",
@@ -271,7 +271,7 @@ NOTICES: Final = {
         "a name, folder or glob of `challenge.toml` matches no entry", "correct `entries`"
     ),
     "withdrawn-entry": Explanation(
-        "a challenge leaves an entry out that was withdrawn",
+        "a challenge leaves out an entry that was withdrawn",
         "`esrbench runs restore` takes it back",
     ),
     "class-not-admitted": Explanation(
@@ -298,7 +298,7 @@ NOTICES: Final = {
     ),
     "unreadable-record": Explanation(
         "a file cannot be read, or has a newer schema",
-        "mend its permissions, update esrbench, or move the file away",
+        "correct its permissions, update esrbench, or move the file away",
     ),
     # Bundles for Codabench.
     "no-docker-image": Explanation(
@@ -307,7 +307,7 @@ NOTICES: Final = {
     "no-start": Explanation("a phase starts when the bundle was made", "set `codabench.start`"),
     "no-terms": Explanation("the terms are a short default text", "set `codabench.terms`"),
     "gate-not-shown": Explanation(
-        "no column shows whether an entry beats the interpolation", "tell it in the terms"
+        "no column shows whether an entry beats the interpolation", "say so in the terms"
     ),
 }
-"""By the code that is in a record and in front of a warning."""
+"""Notices by the code that is in a record and in front of a warning."""

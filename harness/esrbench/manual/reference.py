@@ -1,6 +1,6 @@
 """Parts of the manual that are made from code, in Markdown.
 
-A page names a part by a comment, ``<!-- made from code: metrics -->``, in whose place it is put.
+A page marks the place of a part by a comment such as ``<!-- made from code: metrics -->``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _WORDS: Final = {
 
 
 def filled_in(text: str, parts: Mapping[str, Callable[[], str]]) -> str:
-    """A page with the parts that it has from code; the place of an unknown part stays."""
+    """A page with its parts from code filled in; the comment of an unknown part stays."""
 
     def made(found: re.Match[str]) -> str:
         return parts[found[1]]() if found[1] in parts else found[0]
@@ -115,7 +115,7 @@ def _meanings(model: type) -> dict[str, str]:
 
 
 def _plain(text: str) -> str:
-    """A docstring's text as Markdown of one line, fit for a cell."""
+    """A docstring's text as Markdown on one line, for a cell of a table."""
     words = " ".join(text.split()).replace("``", "`").replace("|", "\\|")
     return re.sub(r"`[^`]*`|\*", lambda found: found[0] if len(found[0]) > 1 else "\\*", words)
 

@@ -40,7 +40,7 @@ def title(page: Path) -> str:
 
 
 def read_page(page: Path) -> str:
-    """A page in Markdown that needs no Sphinx."""
+    """A page as plain Markdown, without the syntax of Sphinx."""
     text = filled_in(page.read_text(encoding="utf-8"), PARTS)
     text = _COMMENT.sub("", _DIRECTIVE.sub("", text))
     return _TERM.sub(r"**\1**: \2", _LINK.sub(r"\1 (`esrbench help \2`)", text))
@@ -50,8 +50,8 @@ def find(name: str, commands: Mapping[str, str]) -> str:
     """The manual's text on a topic, in Markdown.
 
     Args:
-        name: of a page, notice, status, metric, term or command.
-        commands: their summaries by name.
+        name: name of a page, notice, status, metric, term or command.
+        commands: summaries of commands by name.
 
     Raises:
         UsageError: nothing has that name.

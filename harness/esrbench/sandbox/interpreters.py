@@ -1,7 +1,7 @@
 """Interpreters that workers run in: the harness's own, or an entry's, and what belongs to one.
 
-Packages that are installed for an entry may ask to run code whenever its interpreter starts. So
-outside a sandbox that is started without them, and which there are is read from their metadata.
+Packages that are installed for an entry may run code whenever its interpreter starts. So outside
+a sandbox we start that interpreter without them, and read their versions from their metadata.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 OF_PREFIX: Final = ("bin", "lib", "lib64", "include", "pyvenv.cfg", "nvvm", "targets")
-"""What belongs to an interpreter; a virtual environment may hold a checkout beside it."""
+"""What belongs to an interpreter in its folder, which may hold other files, even a checkout."""
 PACKAGE_FOLDERS: Final = frozenset({"site-packages", "dist-packages"})
 OLDEST_PYTHON: Final = Version("3.8")
 OLDEST_TORCH: Final = Version("1.13")
 NUMPY_2_SINCE: Final = Version("2.3")
-"""Earlier versions of torch exchange no arrays with numpy 2."""
+"""Earlier versions of torch cannot exchange arrays with numpy 2."""
 SECONDS: Final = 60.0
 
 _ASK: Final = """
@@ -59,12 +59,12 @@ class Interpreter:
     """An interpreter of Python, and what a worker must see to run in it.
 
     Attributes:
-        executable: how it is started.
+        executable: path of its program.
         prefixes: folders that hold it, its libraries and its packages.
-        path: its ``sys.path``; of an entry's, without installed packages.
+        path: its ``sys.path``; for an entry's interpreter, without installed packages.
         packages: folders of installed packages.
-        versions: of ``python``, ``torch`` and ``numpy`` of an entry's; empty for the harness's
-            own.
+        versions: versions of ``python``, ``torch`` and ``numpy`` in an entry's interpreter; empty
+            for the harness's own.
     """
 
     executable: Path
@@ -87,7 +87,7 @@ class Interpreter:
 
 
 def own_interpreter() -> Interpreter:
-    """The one that runs this."""
+    """The interpreter of this process."""
     prefixes = dict.fromkeys((sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix))
     packages = [Path(entry) for entry in sys.path if Path(entry).name in PACKAGE_FOLDERS]
     if site.ENABLE_USER_SITE:
@@ -104,10 +104,11 @@ def entry_interpreter(path: Path) -> Interpreter:
     """An interpreter that an entry runs in.
 
     Args:
-        path: of its program, or of the folder of its environment.
+        path: its program, or the folder of its environment.
 
     Raises:
-        UsageError: it is none, too old, or lacks torch or numpy; the message says what is there.
+        UsageError: it is no Python, or is too old, or lacks torch or numpy; the message says what
+            was found.
     """
     return _asked(Path(os.path.abspath(path)))  # noqa: PTH100 - a link may lead out of an environment
 
@@ -125,7 +126,7 @@ def _asked(path: Path) -> Interpreter:
         message = f"{path}: torch {torch}, expected {OLDEST_TORCH} or newer"
         raise UsageError(message, advice="Install a newer torch there.")
     if torch < NUMPY_2_SINCE and numpy.major > 1:
-        message = f"{path}: torch {torch} exchanges no arrays with numpy {numpy}"
+        message = f"{path}: torch {torch} cannot exchange arrays with numpy {numpy}"
         raise UsageError(message, advice="Install 'numpy<2' there.")
     versions = {"python": python, "torch": torch, "numpy": numpy}
     return Interpreter(
@@ -176,7 +177,7 @@ def _installed(path: Path, name: str, folders: Sequence[Path]) -> Version:
 
 
 def links(program: Path) -> Iterator[Path]:
-    """A program under every name that links lead through."""
+    """The path of a program and, if it is a link, every path that the chain of links names."""
     path = Path(os.path.abspath(program))  # noqa: PTH100 - Path.absolute keeps ".."
     while path.is_symlink():
         yield path

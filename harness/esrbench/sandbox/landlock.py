@@ -1,7 +1,7 @@
-"""Landlock: a process gives up all files but those named, for good (kernel landlock(7)).
+"""Landlock: a process gives up, for good, all files except named ones (kernel landlock(7)).
 
-Paths of which nothing was granted can still be looked up by ``stat``; everything else fails
-with "permission denied". Rules hold for all that lies below a folder.
+``stat`` still works on paths without any grant; everything else fails there with "permission
+denied". Rules for a folder hold for all that lies below it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Grant = Literal["list", "read", "execute", "device", "write", "build"]
-"""``list``: names in folders; ``read``: and contents; ``execute``: and start programs;
-``device``: read, write and control; ``write``: everything but starting programs and making
-devices or sockets; ``build``: and start programs."""
+"""``list``: see names in folders; ``read``: also read contents; ``execute``: also start programs;
+``device``: read, write and control; ``write``: everything except starting programs and making
+devices or sockets; ``build``: as ``write``, and start programs."""
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 """System calls, the same on every architecture (``asm-generic/unistd.h``)."""
@@ -32,7 +32,7 @@ MAKE_CHAR, MAKE_SOCK, MAKE_BLOCK = 1 << 6, 1 << 9, 1 << 11
 OLDEST_RIGHTS = (1 << 13) - 1
 """Rights of version 1: the four above, and removing and making files of every kind."""
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
-"""Rights that can be granted on something that is no folder."""
+"""Rights that can be granted on a file that is not a folder."""
 NET_BIND_TCP, NET_CONNECT_TCP = 1, 2
 SCOPE_ABSTRACT_SOCKETS, SCOPE_SIGNALS = 1, 2
 
@@ -51,7 +51,7 @@ RIGHTS: Final[dict[Grant, int]] = {
 
 
 def version() -> int:
-    """The kernel's version of Landlock, 0 where it has none or it is switched off."""
+    """The kernel's version of Landlock; 0 if there is none or it is switched off."""
     if not sys.platform.startswith("linux"):
         return 0
     return max(0, _call(CREATE_RULESET, None, 0, CREATE_RULESET_VERSION))
@@ -72,12 +72,12 @@ def handled(abi: int) -> tuple[int, int, int]:
 
 
 def restrict(grants: Iterable[tuple[Grant, str]]) -> None:
-    """Give up everything but ``grants``; privileges must have been given up before.
+    """Give up everything except ``grants``; privileges must have been given up before.
 
-    Holds for this thread and all that it starts from now on, so call it before there are others.
+    This holds for this thread and all that it starts from now on. Call it before others start.
 
     Args:
-        grants: what is kept, and the file or folder; links are followed.
+        grants: each right that is kept, with its file or folder; links are followed.
 
     Raises:
         OSError: the kernel refuses, or a path is not there.

@@ -13,25 +13,25 @@ from pathlib import Path
 from esrbench.environment import memory_bytes as physical_memory_bytes
 
 MEMORY_MARGIN = 16
-"""One part in so many of the memory stays with the evaluator and the system."""
+"""One part in this many of the memory is kept for the evaluator and the system."""
 LIBRARY_BYTES = 16 * 2**30
 """Address space, not memory: libraries, thread stacks and reserves of allocators."""
 THREADS = 1024
-"""Threads and processes of the same user beside those there are when a worker starts."""
+"""Threads and processes that the user may add to those running when a worker starts."""
 CGROUP_MEMORY_FILES = ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a worker may take.
+    """Resources that a worker may use.
 
     Attributes:
-        memory_bytes: of private memory on CPU; None for the machine's less a margin. Never
+        memory_bytes: private memory on a CPU; None for the machine's memory less a margin. Not
             enforced with a GPU, whose driver reserves address space by the terabyte.
-        file_bytes: of any one file it writes.
-        temp_bytes: of its temporary folder in all, where the sandbox can cap it.
-        shared_memory_bytes: of ``/dev/shm`` in all, where there is one.
-        open_files: descriptors at a time.
+        file_bytes: size of each file that it writes.
+        temp_bytes: size of its temporary folder, if the sandbox can limit it.
+        shared_memory_bytes: size of ``/dev/shm``, if there is one.
+        open_files: descriptors that are open at a time.
         processes: whether it may start any; compiling needs it.
     """
 
@@ -69,7 +69,7 @@ class Limits:
 
 
 def usable_memory_bytes(*, root: Path = Path("/")) -> int | None:
-    """Memory of this machine or container less a margin, or None where neither is told."""
+    """Memory of this machine or container less a margin, or None if neither is known."""
     told = [] if (physical := physical_memory_bytes()) is None else [physical]
     for name in CGROUP_MEMORY_FILES:
         with contextlib.suppress(OSError, ValueError):  # "max" is no number

@@ -1,7 +1,7 @@
 """Common to all sandboxes: start a worker, end it, and find out whether the sandbox works here.
 
-The sandboxes themselves stand in ``esrbench.sandbox.tiers``; what each keeps from a worker is told
-in ``docs/isolation.md``.
+The sandboxes themselves stand in ``esrbench.sandbox.tiers``. ``docs/isolation.md`` says what each
+keeps from a worker.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ INHERITED = re.compile(
     r"CUDA_(VISIBLE_DEVICES|DEVICE_ORDER|LAUNCH_BLOCKING|MODULE_LOADING)|"
     r"NVIDIA_(TF32_OVERRIDE|VISIBLE_DEVICES|DRIVER_CAPABILITIES)"
 )
-"""Variables of ours that a worker gets: what it speaks, and what changes how fast it is."""
+"""Environment variables that a worker inherits: those for language, time zone and speed."""
 PROBE_SECONDS = 60.0
 BOOT = (
     "import os, sys; sys.path += sys.argv.pop(1).split(os.pathsep); "
     "from esrbench.sandbox.start import main; main(sys.argv[1:])"
 )
-"""Starts a worker in an interpreter that finds this program nowhere; it is told where it lies."""
+"""Starts a worker in an interpreter without esrbench, whose folder is its first argument."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Obstacle:
 
     Attributes:
         reason: what was found, without a full stop.
-        advice: how to mend it.
+        advice: what to do about it.
     """
 
     reason: str
@@ -74,8 +74,8 @@ class Sandbox(ABC):
         tier: its name in records.
         choice: the value of ``--isolation`` that asks for it.
         title: its name in messages.
-        finding: what ``esrbench doctor`` says where it is the strongest that works.
-        privileges: its workers keep those of the user, and all system calls.
+        finding: what ``esrbench doctor`` says if it is the strongest that works.
+        privileges: whether its workers keep the user's privileges and all system calls.
         banner: what a worker is not kept from, and why a stronger sandbox is not used; None where
             it is kept from everything.
     """
@@ -98,11 +98,11 @@ class Sandbox(ABC):
     @staticmethod
     @abstractmethod
     def weakness() -> str | None:
-        """What its workers are not kept from, without a full stop; None if from everything."""
+        """What its workers are not kept from, without a full stop; None if there is nothing."""
 
     @staticmethod
     def missing() -> Obstacle | None:
-        """What it needs and this machine lacks, found without a test; None if nothing."""
+        """What it needs but this machine lacks, found without a test; None if there is nothing."""
         return None
 
     @classmethod
@@ -128,16 +128,16 @@ class Sandbox(ABC):
     ) -> subprocess.Popen[bytes]:
         """Start a worker, which ends when the thread that started it does.
 
-        It leads a session of its own, its input is empty, and it has no descriptors but the
-        three and ``pass_fds``. End it by ``kill``.
+        It leads a session of its own and its input is empty. Its only descriptors are the three
+        standard ones and ``pass_fds``. End it by ``kill``.
 
         Args:
-            arguments: of the worker.
-            view: what it sees.
-            limits: what it may take.
-            pass_fds: descriptors it inherits.
-            log_fd: takes what it prints.
-            variables: of its environment, beside those of ``INHERITED``.
+            arguments: arguments of the worker.
+            view: files that it sees.
+            limits: resources that it may use.
+            pass_fds: descriptors that it inherits.
+            log_fd: descriptor that receives what it prints.
+            variables: environment variables, in addition to those of ``INHERITED``.
 
         Raises:
             UsageError: something readable is not there or is hidden.
@@ -178,7 +178,7 @@ class Sandbox(ABC):
         if removal is not None:
             removal()
 
-    # What a sandbox may do otherwise.
+    # A sandbox may override what follows.
 
     def around(
         self,
@@ -190,8 +190,8 @@ class Sandbox(ABC):
 
         Args:
             visible: what the worker sees.
-            limits: what it may take.
-            descriptors: takes those that the program inherits and that are closed once it runs.
+            limits: resources that it may use.
+            descriptors: receives those that the program inherits; they are closed once it runs.
         """
         return []
 
@@ -209,7 +209,7 @@ class Sandbox(ABC):
 
     @staticmethod
     def remove(temp: str) -> None:
-        """Remove a worker's temporary folder, however deep it was made."""
+        """Remove a worker's temporary folder, however deep its folders are."""
         try:
             shutil.rmtree(temp)
         except (OSError, RecursionError):
@@ -218,8 +218,8 @@ class Sandbox(ABC):
     def end_descendants(self, process: subprocess.Popen[bytes]) -> None:
         """End what a worker started.
 
-        It is found as long as the worker is there itself; where that ended first, only what stayed
-        in its session is.
+        While the worker runs, all its descendants are found. If it ended first, only those in its
+        session are found.
         """
         stopped: set[int] = set()
         if process.poll() is None:
@@ -246,7 +246,7 @@ class Sandbox(ABC):
         )
 
     def _try(self) -> str | None:
-        """Start a worker that does nothing but answer; None, or the last it said."""
+        """Start a worker that only answers. None if that works, else the last line it printed."""
         read, write = os.pipe()
         with os.fdopen(read, "rb") as log:
             try:
@@ -274,7 +274,7 @@ def _program(interpreter: Interpreter) -> list[str]:
     program = str(interpreter.executable)
     if interpreter.own:
         return [program, "-P", "-m", "esrbench.sandbox.start"]
-    # Without its packages, which may ask to run code at every start, until it is confined.
+    # Packages may run code at every start, so they are left out until it is confined.
     parents = dict.fromkeys(str(folder.parent) for folder in own_packages().values())
     return [program, "-I", "-S", "-B", "-c", BOOT, os.pathsep.join(parents)]
 
@@ -293,7 +293,7 @@ def _environment(
         "TMPDIR": temp,
         "USER": "worker",
         "LOGNAME": "worker",
-        # Modules of the standard library must not be sought among packages first.
+        # Python must look for the standard library before it looks into packages.
         "PYTHONPATH": os.pathsep.join(path for path in own if path not in installed),
         "PYTHONDONTWRITEBYTECODE": "1",
         # Its packages are on the path that it is given; its home is not that of the user.

@@ -46,10 +46,11 @@ CLONE_PARENT = 0x00008000
 """Flag of clone(2) that makes the new process the evaluator's child."""
 AF_UNIX, SOCK_STREAM, SOCK_SEQPACKET, SOCK_TYPES = 1, 1, 5, 0xF
 PRCTLS: Final = (1, 4, 35, 36, 0x59616D61)
-"""Death signal, dumpable, memory map, subreaper, tracer: they keep a worker in hand."""
+"""Death signal, dumpable, memory map, subreaper, tracer: workers must not change how they are
+controlled."""
 SIGNALS: Final = ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
 GROUPS = 0x80000000
-"""From here on ``kill`` takes a number as negative: a group of processes, or every one there is."""
+"""From this number on, ``kill`` reads it as negative: a process group, or all processes."""
 OWNERS: Final = (8, 10, 15)
 """F_SETOWN, F_SETSIG and F_SETOWN_EX of fcntl(2): who gets which signal when a file is ready."""
 TERMINAL: Final = (0x8901, 0x8902, 0x5412, 0x541C)
@@ -143,7 +144,7 @@ def _blocks(rules: Rules) -> dict[str, list[Instruction]]:
     denied = [_deny(errno.EPERM)]
     absent = [_deny(errno.ENOSYS)]
     blocks = dict.fromkeys(_of_kind("denied"), denied)
-    # Its flags lie in memory, where a filter cannot look; glibc then takes clone.
+    # Its flags lie in memory, which a filter cannot read; glibc then uses clone.
     blocks["clone3"] = absent
     blocks["clone"] = [*_deny_any_bit(NEW_NAMESPACES | CLONE_PARENT), *_all_but(())]
     blocks["socketpair"] = [*_load(0), *_unless(AF_UNIX), *_load(1), *_only_types((SOCK_STREAM,))]
@@ -169,7 +170,7 @@ def _blocks(rules: Rules) -> dict[str, list[Instruction]]:
         blocks.update(dict.fromkeys(_of_kind("uncounted"), absent))
     if rules.evaluator is not None:
         blocks.update(dict.fromkeys(_of_kind("shared"), denied))
-        # Compilers and copies of files do these as a matter of course.
+        # Compilers and programs that copy files make these calls routinely.
         pretended = [_deny(0)] if rules.processes else denied
         blocks.update(dict.fromkeys(_of_kind("pretended"), pretended))
         # Other threads of its own have numbers like those of other processes.
@@ -207,7 +208,7 @@ def _only_threads() -> list[Instruction]:
 
 
 def _unless(value: int) -> list[Instruction]:
-    """Deny where what was loaded is something else."""
+    """Deny if the loaded value is a different one."""
     return [Instruction(JUMP_EQUAL, 1, 0, value), _deny(errno.EPERM)]
 
 
@@ -225,7 +226,7 @@ def _only(values: tuple[int, ...]) -> list[Instruction]:
 
 
 def _deny_from(least: int) -> list[Instruction]:
-    """Deny values that are no less."""
+    """Deny this value and larger ones."""
     return [Instruction(JUMP_GREATER_EQUAL, 0, 1, least), _deny(errno.EPERM)]
 
 

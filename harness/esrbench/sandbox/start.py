@@ -56,8 +56,8 @@ class Policy:
         resources: limits of the kernel by the name of their constant in ``resource``.
         processes: it may start processes.
         device_calls: kinds of system calls that the driver of its device makes.
-        packages: add the interpreter's installed packages to the path, once it is confined: what
-            they ask to be run at every start runs then.
+        packages: add the interpreter's installed packages to the path once it is confined. Code
+            that they run at every start runs then.
     """
 
     entry: str
@@ -93,10 +93,10 @@ def nameless(content: bytes) -> int:
 
 
 def confine(policy: Policy) -> None:
-    """Give up, for good, all that the policy does not leave; before there are other threads.
+    """Give up, for good, all that the policy does not allow. Call it before other threads start.
 
     Raises:
-        OSError: the kernel refuses a step; nothing may be run then.
+        OSError: the kernel refuses a step. The caller must not run anything then.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     end_with_parent(libc, policy.evaluator)
@@ -139,10 +139,10 @@ def end_with_parent(libc: ctypes.CDLL, evaluator: int | None) -> None:
 
 
 def drop_privileges(libc: ctypes.CDLL) -> None:
-    """Give up root's capabilities, and what programs with privileges would bring."""
+    """Give up root's capabilities, and those that privileged programs would add."""
     _prctl(libc, SET_NO_NEW_PRIVILEGES, 1)
     for capability in range(LAST_CAPABILITY + 1):
-        # Refused for those that this kernel does not know, and where there is nothing to drop.
+        # The kernel refuses for capabilities that it does not know or that are dropped already.
         libc.prctl(CAPABILITY_BOUND_DROP, capability, 0, 0, 0)
     header = struct.pack("=Ii", CAPABILITY_VERSION, 0)
     if libc.capset(header, bytes(24)):
@@ -165,15 +165,15 @@ def _prefer_as_victim() -> None:
 
 
 def _set_path(policy: Policy) -> None:
-    # Packages of ours that are imported are not sought again. An editable installation puts their
-    # parents on the path, which a worker may not list.
+    # An editable installation puts our packages' parents on the path, and a worker may not list
+    # them. Packages that are imported already are not looked for again.
     importlib.import_module("esrbench_models")
     sys.path[:] = policy.path
     os.environ.pop("PYTHONPATH", None)
 
 
 def answer_probe(_arguments: Sequence[str]) -> None:
-    """Tell that confining went well, or fail: nothing of the system's root may be written."""
+    """Report that the worker is confined, or fail if it can write to the root folder."""
     try:
         Path("/esrbench-probe").open("x").close()  # touch would set times first
     except OSError:
@@ -192,7 +192,7 @@ def main(arguments: Sequence[str]) -> None:
     policy = Policy.read(int(arguments[0]))
     confine(policy)
     module, _, function = policy.entry.partition(":")
-    # Imports leave little behind, and looking for it takes a tenth of their time.
+    # Imports leave little garbage, and collecting it takes a tenth of their time.
     gc.disable()
     if policy.packages:
         site.main()

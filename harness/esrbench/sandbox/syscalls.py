@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 Kind = Literal["denied", "listening", "starting", "uncounted", "shared", "pretended", "judged"]
 """``denied`` to every worker; ``listening`` on sockets, which CUDA does when it starts;
 ``starting`` processes; ``uncounted`` memory, which no limit holds;
-``shared``: changes files or processes of the host in ways that Landlock has no say in;
+``shared``: changes files or processes of the host in ways that Landlock cannot control;
 ``pretended``: the same, but where processes may be started it does nothing and succeeds; ``judged``
 by its arguments."""
 
@@ -18,7 +18,7 @@ class Syscall(NamedTuple):
     Attributes:
         kind: when it is denied.
         x86_64: its number (Linux ``syscall_64.tbl``), None where there is no such call.
-        aarch64: its number (``asm-generic/unistd.h``), likewise.
+        aarch64: its number (``asm-generic/unistd.h``), None where there is no such call.
     """
 
     kind: Kind

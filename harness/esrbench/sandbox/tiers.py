@@ -36,7 +36,7 @@ class Bubblewrap(Sandbox):
     tier = "bubblewrap"
     choice = "require-bwrap"
     title = "bubblewrap"
-    finding = "bubblewrap: networks see neither ground truth nor results nor the network"
+    finding = "bubblewrap: entries cannot see ground truth or results, nor use the Internet"
 
     @staticmethod
     def weakness() -> None:
@@ -92,10 +92,10 @@ class Landlock(Sandbox):
             missing.append("signals to other processes where it may start its own")
         if landlock.version() < landlock.NETWORK_SINCE and not filtered:
             missing.append("TCP")
-        also = f"; nor from {', '.join(missing)}" if missing else ""
+        also = f"; also possible are {', '.join(missing)}" if missing else ""
         return (
-            "Isolation by Landlock only: networks are not kept from seeing which files exist and "
-            f"how large they are, nor from filling the disk of the temporary folder{also}"
+            "Isolation by Landlock only: networks can see which files exist and how large they "
+            f"are, and can fill the disk of the temporary folder{also}"
         )
 
     @staticmethod
@@ -107,12 +107,12 @@ class Landlock(Sandbox):
         return Obstacle("this kernel has no Landlock, or it is switched off", advice)
 
     def grants(self, visible: Visible, limits: Limits, temp: str) -> list[tuple[Grant, str]]:
-        """What ``landlock_grants`` tells."""
+        """The grants of ``landlock_grants``."""
         return list(landlock_grants(visible, limits, temp))
 
 
 class PlainProcess(Sandbox):
-    """A process with limits, and nothing else that it would be kept from."""
+    """A process with limits on its resources, and no other restriction."""
 
     tier = "subprocess"
     choice = "subprocess"
@@ -202,7 +202,7 @@ def bubblewrap_options(visible: Visible, limits: Limits, *, devices: Path = DEV)
 
 
 def mounts(visible: Visible) -> list[str]:
-    """Options that put files and folders in place, what contains others first."""
+    """Options that mount files and folders; a folder comes before what lies in it."""
     options: list[str] = []
     bound: dict[Path, Path] = {}
     links: dict[Path, Path] = {}
@@ -215,7 +215,7 @@ def mounts(visible: Visible) -> list[str]:
             links[path] = path.readlink()
             options += ["--symlink", str(links[path]), str(path)]
             continue
-        # A name that leads elsewhere shows what is there, under that name.
+        # The target of a link is mounted at the link's own path.
         source = path.resolve()
         absent = [hidden for hidden in visible.hidden if not hidden.exists()]
         for part in without(source, absent):
@@ -226,7 +226,7 @@ def mounts(visible: Visible) -> list[str]:
 
 
 def _masks(hidden: Iterable[Path], bound: dict[Path, Path]) -> Iterator[str]:
-    """Options that cover what is hidden in a bound folder; its name and nothing else remains."""
+    """Options that cover what is hidden in a bound folder; only its name stays visible."""
     for target, source in bound.items():
         for path in hidden:
             if not path.exists() or not path.is_relative_to(source):
@@ -273,8 +273,8 @@ KERNEL_FILES: Final = (
 def landlock_grants(visible: Visible, limits: Limits, temp: str) -> Iterator[tuple[Grant, str]]:
     """All that Landlock leaves to a worker.
 
-    Modules are found by listing their folders, and what is listed is so all the way down. So
-    in folders of modules the names of what is hidden can be seen, and nothing more.
+    Python finds modules by listing their folders, and a grant to list a folder holds for all
+    folders in it. So the names of hidden files in such folders can be seen, but nothing more.
     """
     runs: Grant = "execute" if limits.processes else "read"
     for folders, grant in ((visible.programs, runs), (visible.readable, "read")):

@@ -1,7 +1,7 @@
 """The files that a worker sees: the interpreter, its libraries, this program, its entry.
 
-Paths that are links are kept as they are and followed as well, so that a worker finds a file
-under the name it was given.
+A link is kept as it is, and its target is visible too, so that a worker finds a file under the
+name that it was given.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SYSTEM = tuple(
         "/sys/devices/system",
     )
 )
-"""Programs and libraries, what finds them, the time zone, and what the CPUs are."""
+"""Programs and libraries, the files that locate them, the time zone, and facts about the CPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class View:
         hidden: never visible, even where something readable covers them.
         python_path: folders that modules are imported from, first; readable too.
         device: where forwards run; what its driver needs is visible too.
-        interpreter: that the worker runs in.
+        interpreter: the one that the worker runs in.
     """
 
     readable: tuple[Path, ...]
@@ -71,10 +71,10 @@ class Visible:
     Attributes:
         programs: of the system and the interpreter; may be executed and listed.
         readable: may be read and listed.
-        modules: those of the readable that modules are imported from.
-        hidden: real paths, none in another.
+        modules: folders of ``readable`` that modules are imported from.
+        hidden: real paths; none lies inside another.
         path: the worker's ``sys.path``; of an entry's interpreter, without installed packages.
-        interpreter: that the worker runs in.
+        interpreter: the one that the worker runs in.
         device: where forwards run; its files are visible.
     """
 
@@ -130,15 +130,15 @@ def resolve_view(view: View) -> Visible:
 
 
 def without(folder: Path, hidden: Iterable[Path]) -> Iterator[Path]:
-    """What together makes up a folder but for what is hidden in it; links are left out.
+    """Parts that make up a folder, except what is hidden in it; links are left out.
 
     Args:
         folder: a real path, file or folder.
         hidden: real paths.
 
     Yields:
-        Files and folders none of which contains anything hidden, so the folder itself or some
-        of what lies in it; nothing where all of it is hidden.
+        The folder itself if nothing in it is hidden, otherwise the largest parts without hidden
+        files; nothing if all of it is hidden.
     """
     below = [path for path in hidden if path.is_relative_to(folder)]
     if not below:
@@ -153,7 +153,7 @@ def without(folder: Path, hidden: Iterable[Path]) -> Iterator[Path]:
 
 
 def _absolute(path: Path) -> Path:
-    """Without ``..`` and the like, but with its links."""
+    """The absolute path without ``..``; links are kept."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve no links
 
 

@@ -1,1 +1,1 @@
-"""A challenge as a competition on Codabench: the bundle, its format, and the programs in it."""
+"""A challenge as a competition on Codabench: the bundle, its format and its programs."""

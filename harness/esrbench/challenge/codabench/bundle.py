@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 Kind = Literal["images", "code"]
 
 PHASES: Final[Mapping[Kind, str]] = {"images": "Images", "code": "Code"}
-"""Names of the phases, and of their pages, by what they take."""
+"""Names of the phases and their pages, by the kind of submission."""
 OWN_IMAGE: Final = "localhost/esrbench"
-"""In place of a Docker image that nobody has named: no registry has it."""
+"""Stands for a Docker image if the organiser names none; no registry has it."""
 IMAGES_DAYS: Final = 30
-"""Days for SR images before code is taken, where the challenge does not say."""
+"""Days of the phase for SR images before that for code, if the challenge does not say."""
 PUBLIC: Final = "public.zip"
 TERMS: Final = "terms.md"
 LOGO: Final = "logo.png"
@@ -60,9 +60,9 @@ class Bundle:
     """A bundle that was written.
 
     Attributes:
-        path: of the zip file.
-        competition: what its ``competition.yaml`` says.
-        notices: what the challenge does not say, and what stands in its place.
+        path: the zip file.
+        competition: the content of its ``competition.yaml``.
+        notices: settings that the challenge leaves out, and their defaults.
     """
 
     path: Path
@@ -81,16 +81,16 @@ def write_bundle(
     """Write the bundle of a challenge and check it.
 
     Args:
-        path: of the challenge's file.
-        challenge: what it says.
-        target: zip file to write; one that is there is replaced.
-        today: when the first phase starts unless the challenge says so.
-        on_image: told data set, images checked and images in all.
+        path: the challenge's file.
+        challenge: the content of that file.
+        target: zip file to write; an existing one is replaced.
+        today: start of the first phase, unless the challenge names one.
+        on_image: called with data set, images checked and images in all.
 
     Raises:
         UsageError: nothing can be submitted, a named file cannot be read, or the bundle cannot be
             written.
-        DataError: images that may not be measured on, or fields that Codabench would refuse.
+        DataError: images may not be measured on, or Codabench would refuse some fields.
     """
     table = challenge.codabench
     data = [
@@ -131,7 +131,7 @@ def write_bundle(
 
 
 def _taken(kind: Kind, challenge: Challenge, data: Sequence[ImagePairs]) -> list[ImagePairs]:
-    """Data sets for which something is taken: of hidden ones no SR images are."""
+    """Data sets that take submissions of a kind; hidden ones take no SR images."""
     if kind not in challenge.codabench.takes:
         return []
     return [each for each in data if kind == "code" or not each.hidden]
@@ -214,13 +214,13 @@ def _utc(moment: datetime) -> datetime:
 
 
 def _metrics(rule: Rule) -> tuple[str, ...]:
-    """Keys of the metrics shown; those of the main track come first, since columns part ties."""
+    """Keys of the metrics shown. The main track's come first, because columns break ties."""
     first = rule.tracks[0].metrics if rule.tracks else ()
     return tuple(dict.fromkeys((*first, *rule.columns, "psnr_rgb")))
 
 
 def _gate(rule: Rule, pairs: ImagePairs) -> Gate | None:
-    """The gate on a data set that has a minimum; to beat an entry is not judged on Codabench."""
+    """The gate on a data set, if it is a minimum; Codabench judges no other gates."""
     gates = (each for each in rule.gates if each.data in {None, pairs.name})
     return next((each for each in gates if each.minimum is not None), None)
 
@@ -274,7 +274,7 @@ def _write_programs(challenge: Challenge, pairs: ImagePairs, images: Path, bundl
 
 
 def _texts(program: str, settings: ProgramSettings) -> dict[str, str]:
-    """Files of a program: the command for Codabench's worker, and what it is told."""
+    """Files of a program: the command for Codabench's worker, and the settings."""
     command = {"command": f"esrbench codabench --run {program} /app"}
     return {METADATA: yaml.safe_dump(command), SETTINGS: settings.model_dump_json()}
 
@@ -286,7 +286,7 @@ def _pack(
 
     Args:
         target: the file.
-        folders: with all that is in them, by the name of the folder that they become.
+        folders: folders to pack whole, by their names in the archive.
         texts: files by name.
     """
     with zipfile.ZipFile(target, "w") as archive:
@@ -329,7 +329,7 @@ def _pages(
 
 
 def _logo() -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Random colours, uint8 (256, 256, 3): as LR pixels on the left, enlarged on the right."""
+    """Random colours, uint8 (256, 256, 3): LR pixels on the left, upscaled on the right."""
     lr = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     logo = upscale(lr, 16, border="mirror")
     logo[:, :128] = np.repeat(np.repeat(lr, 16, 0), 16, 1)[:, :128]
@@ -350,7 +350,7 @@ def _notices(challenge: Challenge, competition: Competition) -> Iterator[Notice]
     if table.start is None:
         yield Notice(
             code="no-start",
-            message=f"the first phase starts on {competition.phases[0].start}, when this was made",
+            message=f"the first phase starts when this was made, {competition.phases[0].start}",
             advice="Write start into [codabench], or change the date on Codabench.",
         )
     if table.terms is None:

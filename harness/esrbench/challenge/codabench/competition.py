@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 FILE_NAME: Final = "competition.yaml"
 METADATA: Final = "metadata.yaml"
-"""Names the command of a program, in its zip file."""
+"""The file in a program's zip file that has its command."""
 PNG: Final = b"\x89PNG\r\n\x1a\n"
-"""How such a file begins."""
+"""First bytes of a PNG file."""
 DATE_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
 MAX_TITLE: Final = 36
 """Characters of a column's title."""
@@ -43,7 +43,7 @@ def _date(text: str) -> str:
 
 Line = Annotated[str, Field(min_length=1, max_length=256)]
 Date = Annotated[str, AfterValidator(_date)]
-"""Text, in quotes: of a date without them Codabench drops the time of day."""
+"""Text in quotes: without quotes, Codabench drops the time of day."""
 Index = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
 Key = Annotated[str, Field(pattern=r"^\w+$", max_length=36)]
@@ -57,7 +57,7 @@ class TextPage(Frozen):
 
 
 class CompetitionTask(Frozen):
-    """What a submission has to solve; files are as seen from ``competition.yaml``."""
+    """What a submission has to solve. Paths are relative to ``competition.yaml``."""
 
     index: Index
     name: Line
@@ -68,7 +68,7 @@ class CompetitionTask(Frozen):
 
 
 class Phase(Frozen):
-    """A time in which submissions are taken. The last one may have no end."""
+    """A period in which submissions are accepted. The last phase may have no end."""
 
     index: Index
     name: Line
@@ -101,7 +101,7 @@ class LeaderboardColumn(Frozen):
 
 
 class Board(Frozen):
-    """The leaderboard. It is sorted by its first column, ties by the next ones."""
+    """The leaderboard. It is sorted by its first column; the next columns break ties."""
 
     title: Annotated[str, Field(min_length=1, max_length=64)]
     key: Key
@@ -173,11 +173,11 @@ def _require_unique(table: str, values: Sequence[object], field: str) -> None:
 
 
 def read_competition(content: object, where: str) -> Competition:
-    """Check what ``competition.yaml`` says, or is to say.
+    """Check the content of a ``competition.yaml``, before or after it is written.
 
     Args:
-        content: of the file, as YAML gives it.
-        where: it stands, for messages.
+        content: the parsed YAML.
+        where: name of its place, for messages.
 
     Raises:
         DataError: Codabench would refuse it; each wrong field is named.
@@ -195,17 +195,17 @@ def check_bundle(path: Path) -> Competition:
     """Check a bundle as Codabench does when it is uploaded.
 
     Args:
-        path: of the zip file.
+        path: the zip file.
 
     Raises:
-        DataError: it is no bundle, or Codabench would refuse it; each wrong field is named.
+        DataError: it is not a bundle, or Codabench would refuse it; each wrong field is named.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             competition = read_competition(yaml.safe_load(archive.read(FILE_NAME)), str(path))
             problems = list(_absent_files(archive, competition))
     except (OSError, KeyError, zipfile.BadZipFile, yaml.YAMLError) as error:
-        message = f"{path}: no bundle of a competition: {error}"
+        message = f"{path}: not a bundle of a competition: {error}"
         raise DataError(message, advice="Write it again with `esrbench codabench`.") from error
     if problems:
         message = f"{path}: Codabench would refuse this bundle"
@@ -220,7 +220,7 @@ def _absent_files(archive: zipfile.ZipFile, competition: Competition) -> Iterato
         if not sizes.get(name):
             yield f"{field}: {name} is {'empty' if name in sizes else 'missing'}"
         elif field == "image" and not archive.read(name).startswith(PNG):
-            yield f"{field}: {name} is no PNG file"
+            yield f"{field}: {name} is not a PNG file"
         elif field.endswith("program"):
             with archive.open(name) as file, zipfile.ZipFile(file) as program:
                 if METADATA not in program.namelist():

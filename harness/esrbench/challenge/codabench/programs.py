@@ -4,10 +4,10 @@ The worker runs each in a container of its own, with its folders below ``/app``.
 images has no ingestion: the worker copies it to the output. For a submission of code, the
 ingestion program makes SR images in the sandbox, in a container without HR images.
 
-The worker also runs any command that a submission brings along, in a third container beside that
-of the ingestion program. It sees ``input_data``, so the LR images lie in the ingestion program
-instead. It shares the output too, so all that is written there is encrypted and authenticated by a
-key that only the two programs have.
+If a submission brings a command, the worker also runs that, in a third container beside the
+ingestion program's. That container sees ``input_data``, so we put the LR images into the ingestion
+program instead. It also shares the output, so we encrypt and authenticate all that is written
+there, by a key that only the two programs have.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ GATE: Final = "gate"
 """Key of the column that says whether a submission passes the gate: 1 or 0."""
 SCORES: Final = "scores.json"
 RUN: Final = "run"
-"""Names one run of the ingestion program, so that no file of another run passes for one of it."""
+"""Identifies one run of the ingestion program, so that files of another run are not accepted."""
 MEASURED: Final = "measured"
 NONCE_BYTES: Final = 12
 KEY_BYTES: Final = 16
@@ -67,16 +67,16 @@ class ProgramSettings(Frozen):
     """The settings of the programs of a task, in a file beside them.
 
     Attributes:
-        name: of the data set, and of the folder of its SR images in a submission.
-        data: its title.
+        name: name of the data set, and of the folder of its SR images in a submission.
+        data: title of the data set.
         hidden: names and scores of its images are never published.
         scale: upscaling factor.
         columns: keys of metrics that the leaderboard shows.
-        gate: on this data set, if there is one.
-        key: hexadecimal, 16 bytes, of the output of the ingestion program; None where there is
-            none, since SR images are submitted.
+        gate: the gate on this data set, if there is one.
+        key: key of the ingestion program's output: 16 bytes in hexadecimal. None if SR images are
+            submitted, because there is no such program then.
         protocol: how code is measured.
-        isolation: sandbox of submitted code, as of ``esrbench run --isolation``.
+        isolation: sandbox of submitted code, as for ``esrbench run --isolation``.
         classes: precisions that submitted code may declare; all if empty.
     """
 
@@ -96,8 +96,8 @@ class IngestionResult(Frozen):
     """The message of the ingestion program to the scoring program.
 
     Attributes:
-        values: of metrics in base units, by key.
-        images: names of SR images, which lie beside it under their numbers.
+        values: values of metrics in base units, by key.
+        images: names of SR images; their files beside it are named by their numbers.
     """
 
     values: dict[str, float]
@@ -111,10 +111,10 @@ def ingest(root: Path) -> list[str]:
         root: holds the worker's folders ``program``, ``ingested_program`` and ``output``.
 
     Returns:
-        Why figures are absent, a line each.
+        One line for each absent figure, with the reason.
 
     Raises:
-        EsrbenchError: the submission cannot be measured; of a hidden test set nothing more is told.
+        EsrbenchError: the submission cannot be measured; on a hidden test set, no reason is given.
     """
     settings, output = _settings(root), root / "output"
     protocol = settings.protocol
@@ -170,10 +170,10 @@ def score(root: Path) -> dict[str, float]:
         The figures that were written for the leaderboard, by key, in the units of tables.
 
     Raises:
-        EsrbenchError: the images cannot be scored; of a hidden test set nothing more is told.
+        EsrbenchError: the images cannot be scored; on a hidden test set, no reason is given.
     """
     settings, given = _settings(root), root / "input" / "res"
-    (given / "metadata").unlink(missing_ok=True)  # the worker's own, of the step before
+    (given / "metadata").unlink(missing_ok=True)  # Codabench's worker wrote it
     values: dict[str, float] = {}
     with TemporaryDirectory() as temp:
         if settings.key is not None:
@@ -197,7 +197,7 @@ def score(root: Path) -> dict[str, float]:
 
 
 def _settings(root: Path) -> ProgramSettings:
-    """What the organiser's program folder says.
+    """The settings in the organiser's program folder.
 
     Raises:
         UsageError: there is no such file.
@@ -210,7 +210,7 @@ def _settings(root: Path) -> ProgramSettings:
 
 
 def _of_images(key: str) -> bool:
-    """Whether a metric is read off SR images, so that only the scoring program knows it."""
+    """Whether a metric is computed from SR images, so that only the scoring program knows it."""
     return METRICS[key].source == "quality"
 
 
@@ -224,7 +224,7 @@ def _clear(folder: Path) -> None:
 
 
 def _submission(given: Path, here: Path) -> Path:
-    """The submitted folder under the name of its entry, which its manifest says.
+    """A link to the submitted folder, named by the entry's name in its manifest.
 
     Raises:
         DataError: there is no manifest, or several.
@@ -259,7 +259,7 @@ def _discreet(settings: ProgramSettings) -> Iterator[None]:
     """A block whose errors are not shown if it fails on a hidden test set.
 
     Raises:
-        MeasurementError: in place of whatever was raised on a hidden test set.
+        MeasurementError: replaces any error on a hidden test set.
     """
     try:
         yield
@@ -272,7 +272,7 @@ def _discreet(settings: ProgramSettings) -> Iterator[None]:
 
 
 def _stand_in_pairs(lr_folder: Path, folder: Path, scale: int) -> Path:
-    """Pairs to be measured on where there are no HR images: LR images, enlarged, stand for them.
+    """Make pairs without HR images: enlarged LR images take their place.
 
     Scores on them mean nothing and are not used.
     """
@@ -286,7 +286,7 @@ def _stand_in_pairs(lr_folder: Path, folder: Path, scale: int) -> Path:
 
 
 def _cipher(settings: ProgramSettings) -> AESGCM:
-    """Encrypts and authenticates what goes from the ingestion program to the scoring program.
+    """The cipher for all that goes from the ingestion program to the scoring program.
 
     Raises:
         UsageError: its library is not installed.
@@ -302,9 +302,9 @@ def _cipher(settings: ProgramSettings) -> AESGCM:
 def _seal(
     output: Path, measured: IngestionResult, images: Sequence[Path], settings: ProgramSettings
 ) -> None:
-    """Write the output so that only the scoring program can read it, and nobody replace any of it.
+    """Write the output so that only the scoring program can read it, and nobody can replace it.
 
-    Files have numbers for names, since an image's own may be hidden.
+    Files are named by numbers, because names of images may be hidden.
     """
     cipher, run = _cipher(settings), secrets.token_bytes(NONCE_BYTES)
     replace_file(output / RUN, run)
@@ -325,10 +325,10 @@ def _unseal(given: Path, target: Path, settings: ProgramSettings) -> IngestionRe
     Args:
         given: the output of the ingestion program.
         target: receives the SR images.
-        settings: with the key.
+        settings: settings that hold the key.
 
     Raises:
-        DataError: there is nothing, or something else.
+        DataError: there is no output, or it was altered.
     """
     from cryptography.exceptions import InvalidTag
 
