@@ -73,6 +73,11 @@ def line(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
     return flat if len(flat) <= limit else f"{flat[: max(limit - 3, 0)]}..."
 
 
+def shortened(name: str, most: int) -> str:
+    """A name of at most so many characters, the last of which is an ellipsis where it was cut."""
+    return name if len(name) <= most else f"{name[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
 def in_ascii(text: str) -> str:
     """A text in ASCII: subscripts behind ``_``, letters without accents, else ``?``.
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from esrbench.errors import UsageError
+from esrbench.plaintext import shortened
 from esrbench.ranking.footnotes import WEIGHTS_NOTES
 from esrbench.reports.comparison import MARKS
 from esrbench.reports.formats.latex import latex_text
@@ -118,8 +119,4 @@ def marked_name(name: str, weights: str | None) -> str:
 
 def short_name(name: str) -> str:
     """A name of at most ``NAME_CHARACTERS`` characters."""
-    return (
-        name
-        if len(name) <= NAME_CHARACTERS
-        else f"{name[: NAME_CHARACTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
-    )
+    return shortened(name, NAME_CHARACTERS)

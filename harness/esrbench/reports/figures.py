@@ -25,7 +25,7 @@ from esrbench.reports.figure_style import (
     styled,
 )
 from esrbench.reports.labels import name_points
-from esrbench.reports.page.charts import FEWEST_TICKS, LOG_RATIO, Point, front
+from esrbench.reports.page.axes import FEWEST_TICKS, LOG_RATIO, Point, front
 from esrbench.reports.table import Note
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from matplotlib.figure import Figure
 
-    from esrbench.reports.page.charts import Point
+    from esrbench.reports.page.axes import Point
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from esrbench.records import (
 from esrbench.reports.comparison_sources import published_figures
 from esrbench.reports.details import block_shares, blocks_table, flatten
 from esrbench.reports.examination import examination_table
-from esrbench.reports.page.charts import HeldRank, Scale, interval_of
+from esrbench.reports.page.axes import Scale
+from esrbench.reports.page.charts import HeldRank, interval_of
 from esrbench.reports.page.pictures import psnr_text, spreads
 from esrbench.reports.run_commands import protocol_options
 from esrbench.reports.table import MISSING, Heading, Section, Table, pairs, plain
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from esrbench.metrics import Metric
     from esrbench.ranking.board import Leaderboard, LeaderboardEntry
     from esrbench.records import Examination, ImageScore, Notice, RunRecord
-    from esrbench.reports.page.charts import Reading
+    from esrbench.reports.page.axes import Reading
     from esrbench.reports.table import TableCell, Tone
 
 MOST_SCORES: Final = 10_000

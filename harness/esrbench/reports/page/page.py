@@ -24,6 +24,7 @@ from esrbench.reports.leaderboard import leaderboard_table
 from esrbench.reports.page import charts, contents
 from esrbench.reports.page.contents import MOST_DETAILED
 from esrbench.reports.page.pictures import crops
+from esrbench.reports.page.scatter import chart_data, scatter
 from esrbench.reports.page.timing import times
 from esrbench.reports.table import CELL_CHARACTERS
 
@@ -129,7 +130,7 @@ def _without_crops(
     drawn_times = [_drawn_times(each) for each in times(own, detailed)]
     script = _asset("page.js")
     data = {
-        "chart": charts.chart_data(scales, ranked),
+        "chart": chart_data(scales, ranked),
         "axes": [scales.index(each) if each else -1 for each in axes] if axes else [],
         "names": [line(name, CELL_CHARACTERS) for name in names],
         "copies": {
@@ -142,7 +143,7 @@ def _without_crops(
         table=table,
         numbers=range(len(rows)),
         own_numbers=list(own),
-        scatter=markup(charts.scatter(names, ranked, *axes)) if axes else "",
+        scatter=markup(scatter(names, ranked, *axes)) if axes else "",
         ranks=held
         and (
             held[0],
