@@ -124,7 +124,8 @@ def validate_entry(
         entry = replace(entry, interpreter=interpreter, state=state)
     checks.extend(_worker_checks(launcher, entry, timeout_seconds))
     if any(map(_failed_on_size, checks)):
-        with _worker(launcher, entry, timeout_seconds) as session:
+        protocol = _protocol(descriptor)
+        with entry.worker(launcher, protocol, timeout_seconds=timeout_seconds) as session:
             sizes = _find_sizes(session, entry)
         if sizes:
             checks.append(_sizes_check(descriptor, sizes))
@@ -152,9 +153,10 @@ def _built(
 def _worker_checks(launcher: Launcher, entry: Entry, timeout_seconds: float) -> Iterator[Check]:
     """Checks of a network that runs in a worker."""
     descriptor = entry.descriptor
-    with _worker(launcher, entry, timeout_seconds) as session:
+    protocol = _protocol(descriptor)
+    with entry.worker(launcher, protocol, timeout_seconds=timeout_seconds) as session:
         try:
-            ready = entry.load(session, _protocol(descriptor))
+            ready = entry.load(session, protocol)
         except WorkerError as error:
             yield broken(LOADS, error.message, error.advice)
             return
@@ -176,7 +178,8 @@ def _worker_checks(launcher: Launcher, entry: Entry, timeout_seconds: float) -> 
                 counts = _counted(session, ready, launcher, entry, timeout_seconds)
                 yield from _count_checks(counts, entry)
             if descriptor.prepare or descriptor.deploy:
-                with _worker(launcher, entry, timeout_seconds) as other:
+                other = entry.worker(launcher, protocol, timeout_seconds=timeout_seconds)
+                with other:
                     yield _prepare_check(session, other, entry)
         except WorkerError as error:
             yield broken("survives the checks", error.message, error.advice)
@@ -186,15 +189,6 @@ def _weights_told(entry: Entry, ready: Ready) -> Iterator[str]:
     yield entry.weights.identity.source
     if ready.layout:
         yield ready.layout.describe()
-
-
-def _worker(launcher: Launcher, entry: Entry, timeout_seconds: float) -> WorkerSession:
-    return launcher.worker(
-        (entry.descriptor, entry.weights),
-        protocol=_protocol(entry.descriptor),
-        interpreter=entry.interpreter,
-        timeout_seconds=timeout_seconds,
-    )
 
 
 def _counted(
