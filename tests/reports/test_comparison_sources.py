@@ -2,7 +2,7 @@ import pytest
 
 from esrbench.entries.registry import default_registry
 from esrbench.errors import UsageError
-from esrbench.protocol import ForwardPolicy, Protocol, QualityDefinition
+from esrbench.protocol import EFFORTS, ForwardPolicy, Protocol, QualityDefinition
 from esrbench.reports.comparison_sources import Wanted, choose_runs, published_figures, quality_rows
 
 SET5 = ("imdn", 4, "set5")
@@ -48,6 +48,23 @@ def test_incomparable_runs_are_left_out_with_a_notice(make_run, protocol, said, 
     assert notice.code == "incomparable"
     assert "rfdn" in notice.message
     assert said in notice.message
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (("params", "psnr_y"), {"imdn", "rfdn"}),
+        (("params", "energy"), {"imdn", "rfdn"}),
+        (("params", "runtime_images"), {"imdn"}),
+        (("params", "runtime_ratio"), {"imdn"}),
+    ],
+)
+def test_runs_that_were_timed_otherwise_compare_where_no_runtime_is_shown(make_run, columns, shown):
+    quick = Protocol(latency=EFFORTS["quick"])
+    records = [make_run("rfdn", {}, protocol=quick), make_run("imdn", {})]
+    choice = choose_runs(records, Wanted(columns=columns))
+    assert {entry for entry, _, _ in choice.runs} == shown
+    assert bool(choice.notices) == (shown == {"imdn"})
 
 
 def test_other_images_under_the_same_name_do_not_compare(make_run):

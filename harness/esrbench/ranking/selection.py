@@ -8,14 +8,18 @@ from esrbench.errors import UsageError
 from esrbench.records import Notice, RunRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 SOFTWARE: Final = frozenset({"python", "packages"})
 """Fields of an environment that do not count where Python and torch may differ."""
 
 
 def select_comparable(
-    records: Sequence[RunRecord], *, forward_class: str | None = None, mixed: bool = False
+    records: Sequence[RunRecord],
+    *,
+    forward_class: str | None = None,
+    mixed: bool = False,
+    ignored: Collection[str] = (),
 ) -> tuple[RunRecord, list[RunRecord], tuple[Notice, ...]]:
     """The newest record of each entry among those measured like the newest that is ranked.
 
@@ -29,6 +33,7 @@ def select_comparable(
         records: of any data set, scale and protocol.
         forward_class: as of ``RunRecord.class_label``, to rank that class instead of the newest.
         mixed: whatever Python and torch entries ran with.
+        ignored: fields of the protocol on which nothing that is shown depends.
 
     Returns:
         The record that decides, the chosen ones, and the notices.
@@ -51,7 +56,7 @@ def select_comparable(
     left_out: list[tuple[str, str]] = []
     spoiled: dict[str, dict[str, None]] = {}
     for record in here:
-        differing = differences(record, reference, mixed=mixed)
+        differing = differences(record, reference, mixed=mixed, ignored=ignored)
         before = chosen.get(record.entry.name)
         if not differing and before is not None and worth(before) > worth(record):
             if record.entry.role != "images":
@@ -145,13 +150,20 @@ def worth(record: RunRecord) -> int:
     return record.ranked + record.timed
 
 
-def differences(record: RunRecord, reference: RunRecord, *, mixed: bool = False) -> tuple[str, ...]:
+def differences(
+    record: RunRecord,
+    reference: RunRecord,
+    *,
+    mixed: bool = False,
+    ignored: Collection[str] = (),
+) -> tuple[str, ...]:
     """Names of the identities in which two records differ, so that they are incomparable.
 
     Args:
         record: any.
         reference: with which it is compared.
         mixed: whatever Python and torch they ran with.
+        ignored: as for ``select_comparable``.
     """
     if "images" in {record.entry.role, reference.entry.role}:
         scores = record.protocol.quality.common != reference.protocol.quality.common
@@ -162,7 +174,11 @@ def differences(record: RunRecord, reference: RunRecord, *, mixed: bool = False)
         return tuple(name for name, differs in identities if differs)
     label, expected = (each.class_label(mixed=mixed) for each in (record, reference))
     other_class = label != expected
-    other_protocol = record.protocol_digest != reference.protocol_digest
+    other_protocol = record.protocol_digest != reference.protocol_digest and (
+        not ignored
+        or record.protocol.model_dump(exclude=set(ignored))
+        != reference.protocol.model_dump(exclude=set(ignored))
+    )
     identities = [
         ("data", record.data.digest != reference.data.digest),
         (f"class ({label}, not {expected})", other_class),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from esrbench.entries.descriptor import PublishedFigure
 from esrbench.errors import UsageError
 from esrbench.files import replace_file
+from esrbench.metrics import METRICS
 from esrbench.protocol import Protocol
 from esrbench.ranking.selection import of_class, select_comparable, worth
 from esrbench.records import Notice, RunRecord
@@ -26,6 +27,8 @@ RunKey = tuple[str, int, str]
 AT_1280X720 = "macs_1280x720"
 DEFAULT_COLUMNS = ("params", "macs_ntire2022", AT_1280X720, "psnr_y", "ssim_y")
 """A table leaves ``AT_1280X720`` out of them where it would be empty."""
+DESIGNS: Final = frozenset({"latency", "energy"})
+"""Fields of a protocol on which only the metrics of that source depend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,8 @@ def choose_runs(records: Sequence[RunRecord], wanted: Wanted) -> Choice:
 
     All cells share the forward class, the definition of scores, and the inputs of complexity and
     memory of the newest run. All cells of an entry at a scale share its weights and factory.
-    Within a data set and scale, ``select_comparable`` decides as leaderboards do.
+    Within a data set and scale, ``select_comparable`` decides as leaderboards do, except that runs
+    may differ in how they were timed where no runtime is shown, and likewise for energy.
 
     Raises:
         UsageError: runs are stored, but none of the wanted class.
@@ -107,10 +111,11 @@ def choose_runs(records: Sequence[RunRecord], wanted: Wanted) -> Choice:
     alike = _of_one_network(_scored_alike(known, left_out), left_out)
     runs: dict[RunKey, RunRecord] = {}
     notices: list[Notice] = []
+    ignored = DESIGNS - {METRICS[column].source for column in wanted.columns}
     tables = dict.fromkeys((record.data.name, record.entry.scale) for record in alike)
     for data, scale in tables:
         here = [r for r in alike if (r.data.name, r.entry.scale) == (data, scale)]
-        _, chosen, said = select_comparable(here)
+        _, chosen, said = select_comparable(here, ignored=ignored)
         runs |= {run_key(record): record for record in chosen}
         notices += [
             notice.model_copy(update={"message": f"on {data} x{scale}: {notice.message}"})
