@@ -43,11 +43,20 @@ def test_every_branch_is_listed_with_what_became_of_it(in_process, repository, w
     said = " ".join(done.stdout.split())
     assert "line 8: the branch is empty: ask the team" in said
     assert f"Next: `esrbench validate {into}/team* --fix`" in said
+    assert f"then `esrbench run {into}/team*`" in said
     assert "\x1b" not in done.stdout
     assert (into / "team01-one" / "submission.toml").is_file()
     done = in_process("import", repository, "--only", "2,1", "--into", into)
     assert done.returncode == 0
     assert "1 is there already" in done.stdout
+
+
+def test_entries_of_a_challenge_are_run_by_its_file(in_process, repository, tmp_path):
+    challenge = tmp_path / "esr" / "challenge.toml"
+    challenge.parent.mkdir()
+    challenge.touch()
+    done = in_process("import", repository, "--into", challenge.parent / "submissions")
+    assert f"then `esrbench run {challenge}`" in " ".join(done.stdout.split())
 
 
 def test_it_is_one_document_for_programs(in_process, repository, tmp_path):

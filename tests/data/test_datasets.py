@@ -16,6 +16,7 @@ from esrbench.data.datasets import (
     ImagePairs,
     fetch_dataset,
     get_dataset,
+    listed_specs,
     open_dataset,
     parse_data_spec,
 )
@@ -44,6 +45,15 @@ def test_a_spec_that_names_nothing_is_a_usage_error(text, tmp_path, monkeypatch)
     (tmp_path / "file.txt").touch()
     with pytest.raises(UsageError):
         parse_data_spec(text)
+
+
+def test_specs_come_one_by_one_or_with_commas(tmp_path):
+    folder = tmp_path / "one,two"
+    folder.mkdir()
+    assert listed_specs(["set5,set14", "demo"]) == ["set5", "set14", "demo"]
+    assert listed_specs(["set5, set14=elsewhere"]) == ["set5", "set14=elsewhere"]
+    assert listed_specs([str(folder), f"set14={folder}"]) == [str(folder), f"set14={folder}"]
+    assert listed_specs([]) == []
 
 
 def test_a_folder_has_no_name_of_ones_own(tmp_path):

@@ -224,5 +224,9 @@ def test_named_entries_come_in_their_order_from_the_newest_data_set(make_record,
     chosen, _ = select_named(records, ["c", "a"])
     assert [(run.entry.name, run.data.name) for run in chosen] == [("c", "demo"), ("a", "demo")]
     assert [run.entry.name for run in select_named(records, [], data="set5")[0]] == ["a"]
-    with pytest.raises(UsageError, match="no run of b on set5 x4"):
+    with pytest.raises(UsageError, match="no run of b on set5 x4") as raised:
         select_named(records, ["a", "b"], data="set5")
+    assert raised.value.advice.startswith("Run `esrbench run b --data set5 --scale 4`, or ")
+    with pytest.raises(UsageError) as raised:
+        select_named([make_record("a", imdn, data="mine")], ["b"])
+    assert "`esrbench run b --data FOLDER/mine --scale 4`" in raised.value.advice

@@ -189,6 +189,45 @@ def test_what_was_not_run_is_missing_with_a_reason_and_a_command(make_run):
     assert " – |" in render(comparison_table(table), "markdown")  # noqa: RUF001
 
 
+def test_commands_leave_out_weights_that_an_entry_brings_and_ask_for_others(make_run):
+    def run(name, source, filename):
+        record = make_run(name, {"psnr_y": 32.0}, weights=source)
+        weights = record.entry.weights.model_copy(update={"filename": filename})
+        entry = record.entry.model_copy(update={"weights": weights})
+        return record.model_copy(update={"entry": entry})
+
+    runs = [
+        run("imdn", "submitted", "imdn_x4.safetensors"),
+        run("rfdn", "file", "mine.safetensors"),
+    ]
+    table = compare(runs, "imdn", "rfdn", data=("set5", "set14"), scales=(4,))
+    assert table.commands == (
+        (
+            "esrbench run imdn rfdn --data set14 --scale 4 --effort standard "
+            "--weights rfdn=FOLDER/mine.safetensors"
+        ),
+    )
+
+
+def test_published_scores_of_another_network_of_the_publication_are_pointed_out():
+    wanted = {"data": ("set5",), "scales": (4,), "published": True}
+    table = compare([], "carn", "rfdn", "imdn", **wanted)
+    assert [(each.code, each.message) for each in table.notices] == [
+        (
+            "published-elsewhere",
+            "carn has no scores here; those of its publication belong to carn-multi",
+        ),
+        (
+            "published-elsewhere",
+            "rfdn has no scores here; those of its publication belong to rfdn-paper",
+        ),
+    ]
+    assert table.notices[0].advice == "To show them, write carn-multi instead of carn."
+    assert not compare([], "carn-multi", "rfdn-paper", **wanted).notices
+    unpublished = compare([], "carn", "rfdn", "imdn", columns=("params",), **wanted)
+    assert not unpublished.notices
+
+
 def test_a_metric_without_a_value_says_why(make_run):
     records = [make_run("aidn", {"psnr_y": "random weights", "params": 5.0}, weights="random")]
     table = compare(records, columns=("params", "psnr_y"))
@@ -485,7 +524,7 @@ def test_commands_repeat_settings_weights_and_folders(commands):
     found = [parsed(shlex.split(command)[2:]) for command in commands]
     assert [each["names"] for each in found] == [["imdn"], ["rfdn"]]
     assert found[0]["data"] == ["set5", "FOLDER/mine"]
-    assert found[0]["weights"] == ["imdn=a b"]
+    assert found[0]["weights"] == ["imdn=FOLDER/a b"]
     assert found[1]["data"] == ["set5", "set14=FOLDER"]
     assert not found[1]["weights"]
     assert all(each["scale"] == 4 for each in found)

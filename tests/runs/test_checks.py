@@ -34,6 +34,16 @@ def test_a_new_entry_passes_every_check(folder):
     assert not (folder / "__pycache__").exists()
 
 
+def test_an_entry_without_weights_is_told_that_its_network_has_random_ones(folder):
+    manifest = folder / "submission.toml"
+    text = manifest.read_text()
+    start = text.index("[weights]")
+    manifest.write_text(text[:start] + text[text.index("\n[", start) :])
+    loads = named(validate(folder).checks, "builds and loads strictly")
+    assert loads.outcome == "warning"
+    assert "submission.toml declares no [weights]" in loads.detail
+
+
 def test_all_that_is_wrong_is_found_at_once(folder):
     manifest = folder / "submission.toml"
     edit(manifest, "requirements = []", 'requirements = ["esrtest-nowhere>=1"]')

@@ -252,7 +252,7 @@ def read_challenge(path: Path) -> Challenge:
     else:
         if not problems:
             return challenge
-    raise DataError(f"{path}: this is not a challenge file", problems, advice=ADVICE)
+    raise DataError(f"{path}: the challenge file has mistakes", problems, advice=ADVICE)
 
 
 def _at(content: object, *keys: str) -> object:

@@ -235,9 +235,9 @@ def parse_metrics(specs: Sequence[str], *, runtime: bool) -> frozenset[str]:
 
 def parse_data(specs: Sequence[str]) -> dict[str, str]:
     """Where data sets are, by the name under which a baseline knows them."""
-    from esrbench.data.datasets import parse_data_spec
+    from esrbench.data.datasets import listed_specs, parse_data_spec
 
-    sources = ((parse_data_spec(spec).source, spec) for spec in specs)
+    sources = ((parse_data_spec(spec).source, spec) for spec in listed_specs(specs))
     return {
         source.resolve().name if isinstance(source, Path) else source: spec
         for source, spec in sources

@@ -118,4 +118,6 @@ def _advice(entries: Sequence[ImportedEntry], folder: Path) -> Iterator[str]:
             "environment for them: `esrbench help environments`."
         )
     if written:
-        yield f"Next: `esrbench validate {line(str(folder))}/team* --fix`, then `esrbench run`."
+        where, challenge = line(str(folder)), folder.parent / "challenge.toml"
+        run = line(str(challenge)) if challenge.is_file() else f"{where}/team*"
+        yield f"Next: `esrbench validate {where}/team* --fix`, then `esrbench run {run}`."

@@ -90,7 +90,8 @@ def run_command(
     data: Annotated[
         list[str] | None,
         typer.Option(
-            help="Data set NAME, folder PATH of HR/LR pairs, or NAME=PATH. Repeatable.",
+            help="Data sets, as in set5,set14: each a NAME, a folder PATH of HR/LR pairs, or "
+            "NAME=PATH. Repeatable.",
             show_default="demo",
         ),
     ] = None,
@@ -236,6 +237,7 @@ def run_command(
     power loss, --resume continues with everything measured so far.
     """
     from esrbench.entries.registry import resolve_name, resolve_names, submitted_names
+    from esrbench.data.datasets import listed_specs
     from esrbench.ranking.leaderboard import build_leaderboard
     from esrbench.ranking.rules import get_rule
     from esrbench.runs.exports import quantised
@@ -292,7 +294,7 @@ def run_command(
             plan_suite(
                 registry,
                 chosen,
-                data or ["demo"],
+                listed_specs(data or ["demo"]),
                 scale,
                 weights=parse_weights(weights or [], [*chosen, *([baseline] if baseline else [])]),
                 interpreters=parse_interpreters(python or []),

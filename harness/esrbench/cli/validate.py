@@ -126,7 +126,7 @@ def _validated(
         _fix(model.folder, report.declare, report.scale)
         return validate(_as_written(model))
     why = (
-        "it has no submission.toml" if model.folder is None else "no failed check can be mended so"
+        "it has no submission.toml" if model.folder is None else "it cannot mend what failed"
     )
     why = "no check failed" if report.passed else why
     messages().print(f"{_name(report)}: --fix wrote nothing: {why}", markup=False)

@@ -20,7 +20,7 @@ from esrbench.errors import DataError, UsageError, did_you_mean
 from esrbench.plaintext import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from esrbench.data.declarations import Dataset
 
@@ -71,6 +71,16 @@ def parse_data_spec(text: str) -> DataSpec:
             message, advice=f"Give an existing folder or one of {', '.join(DATASETS)}."
         )
     return DataSpec(get_dataset(name).name)  # raises with suggestions
+
+
+def listed_specs(texts: Sequence[str]) -> list[str]:
+    """Values of ``--data`` one by one: ``set5,set14`` is two, and a folder's name may have commas."""
+    parts: list[str] = []
+    for text in texts:
+        folder = text.partition("=")[2] or text
+        whole = Path(folder).expanduser().is_dir()
+        parts += [text] if whole else [part.strip() for part in text.split(",")]
+    return parts
 
 
 def open_dataset(

@@ -289,6 +289,11 @@ NOTICES: Final = {
         "an entry's source files changed between the runs that are shown",
         "run it again on all data sets",
     ),
+    "published-elsewhere": Explanation(
+        "a network has no scores in the table, and another network of the same publication has "
+        "published ones",
+        "name the other network",
+    ),
     "corrupt-record": Explanation(
         "the content of a stored file is not what was written; the file was set aside",
         "run the entry again, then delete the file",

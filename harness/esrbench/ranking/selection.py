@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Final
 
+from esrbench.data.declarations import DATASETS
 from esrbench.errors import UsageError
 from esrbench.records import Notice, RunRecord
 
@@ -122,7 +124,9 @@ def select_named(
     if missing := [name for name in names if name not in by_name]:
         where = f"{newest.data.name} x{newest.entry.scale}"
         message = f"no run of {', '.join(missing)} on {where}"
-        advice = "Measure by `esrbench run`, or name the folder of records with --results."
+        source = newest.data.name if newest.data.name in DATASETS else f"FOLDER/{newest.data.name}"
+        words = ["esrbench", "run", *missing, "--data", source, "--scale", str(newest.entry.scale)]
+        advice = f"Run `{shlex.join(words)}`, or name the folder of records with --results."
         raise UsageError(message, advice=advice)
     return [by_name[name] for name in names] or chosen, notices
 

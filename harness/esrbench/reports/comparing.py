@@ -15,7 +15,7 @@ from esrbench.ranking.stability import (
     across_processes,
     processes_of,
 )
-from esrbench.records import Absent
+from esrbench.records import Absent, Notice
 from esrbench.reports.comparison import CellValue, Column, Comparison, Line, grouped, places
 from esrbench.reports.comparison_notes import details_on, notes_on
 from esrbench.reports.comparison_sources import (
@@ -28,7 +28,7 @@ from esrbench.reports.comparison_sources import (
 from esrbench.reports.run_commands import filling_commands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from esrbench.entries.descriptor import ModelDescriptor, PublishedFigure
     from esrbench.entries.registry import Registry
@@ -90,7 +90,7 @@ def build_comparison(
         },
         lines=tuple(lines),
         notes=(),
-        notices=choice.notices,
+        notices=(*choice.notices, *_published_elsewhere(lines, columns, printed, registry)),
         commands=filling_commands(lines, data, choice, registry),
     )
     if not any(line.filled for line in lines):
@@ -109,6 +109,40 @@ def display_names(entries: Sequence[str], registry: Registry) -> dict[str, str]:
         name: name if wish is None else wish if taken[wish.casefold()] == 1 else f"{wish} ({name})"
         for name, wish in wished.items()
     }
+
+
+def _published_elsewhere(
+    lines: Sequence[Line],
+    columns: Sequence[Column],
+    printed: Mapping[PublishedKey, PublishedFigure],
+    registry: Registry,
+) -> Iterator[Notice]:
+    """Lines without scores, where another network of the same publication has published ones."""
+    scores = [column for column in columns if column.data]
+    told: dict[str, list[str]] = {}
+    for line in lines:
+        scored = any(
+            column.data and isinstance(cell, CellValue)
+            for column, cell in zip(columns, line.cells, strict=True)
+        )
+        if scored or line.citation is None:
+            continue
+        others = [
+            model.name
+            for model in registry
+            if model.paper
+            and model.paper.key == line.citation
+            and any((model.name, c.metric, line.scale, c.data) in printed for c in scores)
+        ]
+        if others:
+            told[line.entry] = others
+    for entry, others in told.items():
+        yield Notice(
+            code="published-elsewhere",
+            message=f"{entry} has no scores here; those of its publication belong to "
+            f"{' and '.join(others)}",
+            advice=f"To show them, write {others[0]} instead of {entry}.",
+        )
 
 
 def _without_empty(

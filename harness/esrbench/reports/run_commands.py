@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from esrbench.reports.comparison_sources import Choice
 
 FOLDER = "FOLDER"
-"""Stands for the folder of a data set that only the user knows."""
+"""Stands for the folder of a data set or of weights that only the user knows."""
 
 
 def filling_commands(
@@ -62,13 +62,13 @@ def _data_spec(name: str, beside: RunRecord | None) -> str:
 
 
 def _weights_options(entry: str, scale: int, choice: Choice) -> list[str]:
-    """The weights that the entry's other runs at this scale had."""
+    """The weights of the entry's other runs at this scale, where a run would not take them itself."""
     known = (run for at, run in choice.runs.items() if at[:2] == (entry, scale))
     weights = next((run.entry.weights for run in known), None)
     if weights is not None and weights.source == "random":
         return ["--weights", f"{entry}=random"]
-    if weights is not None and weights.source in {"file", "submitted"} and weights.filename:
-        return ["--weights", f"{entry}={weights.filename}"]
+    if weights is not None and weights.source == "file" and weights.filename:
+        return ["--weights", f"{entry}={FOLDER}/{weights.filename}"]
     return []
 
 

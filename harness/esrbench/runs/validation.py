@@ -164,7 +164,13 @@ def _worker_checks(launcher: Launcher, entry: Entry, timeout_seconds: float) -> 
             f"weights: {', '.join(_weights_told(entry, ready))}",
             *([f"in {entry.software.describe()}"] if entry.software else []),
         ]
-        yield kept(LOADS, f"{'; '.join(words)}.")
+        told = f"{'; '.join(words)}."
+        random = entry.weights.identity.source == "random" and ready.parameters > 0
+        if random and descriptor.folder is not None and not descriptor.submitted:
+            told += " submission.toml declares no [weights], so runs use random ones as well."
+            yield Check(name=LOADS, outcome="warning", detail=told)
+        else:
+            yield kept(LOADS, told)
         try:
             upscales = False
             for check in _size_checks(session, entry):
