@@ -49,6 +49,15 @@ def test_records_measured_otherwise_are_left_out_by_name(rank, imdn, arfdn, fiel
     assert notice.message == f"other: a run differs in {named} and is left out"
 
 
+def test_entries_that_are_left_out_for_the_same_reason_share_a_notice(rank, imdn, arfdn):
+    other = {"protocol": Protocol(seed=5)}
+    board = rank(("b", imdn, other), ("c", imdn, other), ("d", imdn, {"threads": 64}), ("a", arfdn))
+    assert [notice.message for notice in board.notices] == [
+        "runs differ in protocol and are left out: b, c",
+        "d: a run differs in environment (threads 64, not 2) and is left out",
+    ]
+
+
 def test_other_images_are_named_even_of_an_entry_that_is_shown(rank, imdn, arfdn):
     board = rank(("a", imdn, {"digest": "1" * 64}), ("a", arfdn), ("b", arfdn))
     assert builders.names(board.ranked) == ["a", "b"]

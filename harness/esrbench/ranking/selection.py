@@ -71,15 +71,20 @@ def select_comparable(
             left_out.append((record.entry.name, images))
         else:
             left_out.append((record.entry.name, ", ".join(differing)))
+    alike: dict[str, dict[str, None]] = {}
+    for name, what in left_out:
+        if name not in chosen or what.startswith("other images"):
+            alike.setdefault(what, {})[name] = None
     notices = tuple(
         Notice(
             code="incomparable",
-            message=f"{name}: a run differs in {what} and is left out",
+            message=f"{next(iter(names))}: a run differs in {what} and is left out"
+            if len(names) == 1
+            else f"runs differ in {what} and are left out: {', '.join(names)}",
             advice="Measure all entries in one `esrbench run`; each class has a table of its own "
             "(`esrbench leaderboard --class`).",
         )
-        for name, what in dict.fromkeys(left_out)
-        if name not in chosen or what.startswith("other images")
+        for what, names in alike.items()
     )
     notices += tuple(
         Notice(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import islice
 from operator import attrgetter
@@ -272,31 +273,42 @@ def costs(records: Mapping[int, RunRecord], most: int) -> list[Cost]:
 
 
 def left_out(board: Leaderboard, records: Sequence[RunRecord]) -> Table | None:
-    """Runs on the same images that are not comparable, with each setting that differs."""
+    """Settings in which runs on the same images are not comparable, with the entries of these runs.
+
+    Runs that differ in the same way stand in one line.
+    """
     shown = list(own_records(board, records).values())
     if not shown:
         return None
     reference = next((record for record in shown if record.ranked), shown[0])
     names = {record.run_id for record in shown}
     place = reference.data.name, reference.entry.scale
-    rows = []
+    ours = _settings(reference)
+    runs: dict[tuple[str, str, str], Counter[str]] = {}
     for record in records:
         same = (record.data.name, record.entry.scale) == place and record.run_id not in names
         if not same or not differences(record, reference):
             continue
-        theirs, ours = _settings(record), _settings(reference)
+        theirs = _settings(record)
         for setting in dict.fromkeys((*ours, *theirs)):
             here, there = ours.get(setting, MISSING), theirs.get(setting, MISSING)
             if here != there:
-                rows.append((record.entry.name, record.run_id, setting, here, there))
-    if not rows:
+                runs.setdefault((setting, here, there), Counter())[record.entry.name] += 1
+    if not runs:
         return None
-    names_of = ("Entry", "Run", "Setting", "In this table", "In that run")
+    rows = [(*reason, _counted_names(counts)) for reason, counts in runs.items()]
     told = rows[:MOST_DIFFERENCES]
     return Table(
-        headings=tuple(map(Heading, names_of)),
+        headings=tuple(map(Heading, ("Setting", "In this table", "In those runs", "Entries"))),
         sections=(Section(tuple(tuple(map(plain, row)) for row in told)),),
         caption=f"The first {len(told)} of {len(rows)} lines" if len(told) < len(rows) else "",
+    )
+
+
+def _counted_names(runs: Counter[str]) -> str:
+    """Names of entries, with the number of their runs where it is not one."""
+    return ", ".join(
+        f"{name} ({count} runs)" if count > 1 else name for name, count in runs.items()
     )
 
 
