@@ -111,6 +111,12 @@ def keep_denormals_when_compiling() -> None:
             setattr(holder, name, partial(_without_fast_math, getattr(holder, name)))
 
 
+def compiler_cache() -> str:
+    """Folder in which ``torch.compile`` keeps kernels and, from 2.6 on, graphs."""
+    folder: str = import_module("torch._inductor.codecache").cache_dir()
+    return folder
+
+
 _FAST_MATH = (
     *("fno-math-errno", "fno-trapping-math", "funsafe-math-optimizations", "fno-signed-zeros"),
 )

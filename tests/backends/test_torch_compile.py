@@ -8,6 +8,7 @@ from torch import nn
 
 from esrbench.backends import Setting, get_backend
 from esrbench.errors import MeasurementError
+from esrbench.torch_versions import VERSION
 
 COMPILES = """
 import torch
@@ -43,6 +44,41 @@ def run_compiled(**environment):
 @pytest.mark.slow
 def test_a_compiled_network_gives_the_same_output(tmp_path):
     assert run_compiled(TORCHINDUCTOR_CACHE_DIR=str(tmp_path)) == "same"
+
+
+TAKES_OVER = """
+import sys
+from pathlib import Path
+import torch
+from torch._dynamo.utils import counters
+from esrbench.backends import COMPILED, Setting, get_backend
+first, second = map(Path, sys.argv[1:])
+backend = get_backend("torch-compile")
+network, pixels = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Sigmoid()), torch.rand(1, 3, 9, 8)
+def run(cache, graph):
+    import os
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
+    torch._dynamo.reset()
+    setting = Setting(torch.device("cpu"), 1, graph=graph)
+    with torch.inference_mode():
+        return backend.open(network, setting).run(pixels)
+expected = run(first, None)
+(second / COMPILED).write_bytes(backend.compiled())
+counters.clear()
+torch.testing.assert_close(run(second / "cache", second), expected, rtol=0, atol=0)
+print(counters["inductor"]["fxgraph_cache_hit"], counters["inductor"]["fxgraph_cache_miss"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(VERSION < (2, 6), reason="graphs are kept from torch 2.6 on")
+def test_another_process_compiles_nothing_again(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    second.mkdir()
+    found = python(
+        TAKES_OVER, str(first), str(second), OMP_NUM_THREADS="1", TORCHINDUCTOR_VEC_ISA_OK="1"
+    )
+    assert found == "1 0"
 
 
 @pytest.mark.slow

@@ -7,9 +7,17 @@ import json
 from builders import csv_rows, shown
 
 from esrbench.environment import describe_environment
-from esrbench.paired.backends import BackendFigures, named_backends
+from esrbench.paired.backends import named_backends
 from esrbench.protocol import Protocol
-from esrbench.records import Absent, Deployment, Equality, Graph, Interval, PairedEstimate
+from esrbench.records import (
+    Absent,
+    BackendFigures,
+    Deployment,
+    Equality,
+    Graph,
+    Interval,
+    PairedEstimate,
+)
 from esrbench.reports.backends import backends_table, describe
 from esrbench.reports.formats import render
 from esrbench.reports.table import MISSING

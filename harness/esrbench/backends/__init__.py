@@ -30,6 +30,8 @@ OPERATOR = re.compile(r"(?:torch\.ops\.)?\b([a-z_]\w*\.[a-z_]\w*\.\w+)\b")
 """As torch names an overload of an operator: ``aten.relu.default``."""
 
 
+COMPILED = "compiled.zip"
+"""File that holds what ``Backend.compiled`` gave."""
 INSTALL_COMPILER = "Install g++ where workers find it, as in /usr/bin."
 
 
@@ -42,7 +44,7 @@ class Setting:
         threads: CPU threads of a forward.
         scale: pixels of the output's side for one of the input's.
         precision: of the policy, which networks and inputs have already.
-        graph: folder of the files that ``Backend.build`` wrote; None for backends without.
+        graph: folder of the files that ``Backend.build`` wrote, or of ``COMPILED``; None for none.
     """
 
     device: torch.device
@@ -144,6 +146,14 @@ class Backend:
             MeasurementError: as of ``quantising`` and ``require_integers``.
         """
         raise NotImplementedError
+
+    def compiled(self) -> bytes:
+        """The output of the compiler in this process, as the content of ``COMPILED``.
+
+        Another process of the same network that finds it in ``Setting.graph`` does not compile
+        again. Empty for a backend that compiles nothing while it runs.
+        """
+        return b""
 
     def open(self, network: nn.Module, setting: Setting) -> Opened:
         """Make a network ready to run, in a worker.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import io
 import os
 import re
+import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esrbench.backends import INSTALL_COMPILER, Backend, Opened, UntranslatedError
+from esrbench.backends import COMPILED, INSTALL_COMPILER, Backend, Opened, UntranslatedError
 from esrbench.errors import MeasurementError
 
 if TYPE_CHECKING:
@@ -32,8 +35,8 @@ class Compile(Backend):
     processes = True
     since = (2, 1)
 
-    def open(self, network: nn.Module, setting: Setting) -> Opened:  # noqa: ARG002 - as every backend
-        """The network within the compiler.
+    def open(self, network: nn.Module, setting: Setting) -> Opened:
+        """The network within the compiler, which finds there what another process compiled.
 
         Raises:
             MeasurementError: a variable overrides what is set here; and
@@ -45,7 +48,24 @@ class Compile(Backend):
                 "sets",
                 advice=f"Unset {OVERRIDE}.",
             )
+        if setting.graph is not None:
+            from esrbench.torch_versions import compiler_cache
+
+            with zipfile.ZipFile(setting.graph / COMPILED) as kept:
+                kept.extractall(compiler_cache())
         return Opened(run=CompiledNetwork(network))
+
+    def compiled(self) -> bytes:
+        """The compiler's cache: kernels, and graphs from torch 2.6 on."""
+        from esrbench.torch_versions import compiler_cache
+
+        folder = Path(compiler_cache())
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w") as kept:
+            for path in sorted(folder.rglob("*")):
+                if path.is_file():
+                    kept.write(path, path.relative_to(folder))
+        return content.getvalue()
 
 
 class CompiledNetwork:

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
     from esrbench.data.calibration import Calibration
     from esrbench.data.datasets import ImagePairs
-    from esrbench.paired.backends import BackendFigures
+    from esrbench.paired.backends import BackendRow
     from esrbench.protocol import Protocol
+    from esrbench.records import BackendFigures
     from esrbench.reports.table import Table
     from esrbench.runs.evaluator import Entry
 
@@ -131,6 +132,7 @@ def compare_command(
             compared_protocols(protocol, chosen, calibration),
             open_dataset(_one("--data", data, "demo"), only),
             calibration,
+            Store(folder or default_results()),
         )
         print_table(table, table_format, label=label, as_json=as_json)
         return
@@ -160,29 +162,44 @@ def _by_backends(
     protocols: Sequence[Protocol],
     pairs: ImagePairs,
     calibration: Calibration | None,
+    store: Store,
 ) -> Table:
-    """Entries under each protocol; stderr has each row as it is measured, and a progress bar."""
+    """Entries under each protocol; stderr has each row as it is there, and a progress bar."""
     from esrbench.environment import cpus_available, describe_environment
-    from esrbench.paired.backends import compare_backends
+    from esrbench.paired.backends import compare_backends, plan_rows, stored_rows
+    from esrbench.records import BackendRecord
     from esrbench.reports.backends import backends_table, describe
+    from esrbench.runs.lock import device_lock
 
+    store.require_writable(BackendRecord)
+    rows = plan_rows(entries, protocols, pairs)
     figures: list[BackendFigures] = []
-    rows = len(entries) * len(protocols)
-    messages().print(f"measuring {plural(rows, 'row')}: each takes some minutes")
-    with progress_bar(quiet=True, eta=False) as progress:
-        task = progress.add_task("starting", total=rows)
-        for entry in entries:
-            name = entry.descriptor.name
+    with (
+        device_lock(
+            "cpu", on_wait=lambda who: messages().print(f"waiting for {who}", markup=False)
+        ),
+        progress_bar(quiet=True, eta=False) as progress,
+    ):
+        known, notices = stored_rows(rows, store)
+        print_notices(notices)
+        measured = sum(row.fingerprint not in known for row in rows)
+        messages().print(
+            f"measuring {measured} of {plural(len(rows), 'row')}; "
+            f"each is stored in {store.backends}",
+            markup=False,
+        )
+        task = progress.add_task("starting", total=len(rows))
 
-            def on_step(step: str, name: str = name) -> None:
-                progress.update(task, description=f"{name}: {step}", refresh=True)
+        def on_step(row: BackendRow, step: str) -> None:
+            said = f"{row.entry.descriptor.name}: {row.protocol.forward.label}, {step}"
+            progress.update(task, description=said, refresh=True)
 
-            for each in compare_backends(
-                entry, protocols, pairs, calibration=calibration, on_step=on_step
-            ):
-                figures.append(each)
-                progress.console.print(describe(each), markup=False)
-                progress.update(task, completed=len(figures), refresh=True)
+        for each in compare_backends(
+            rows, pairs, store, known=known, calibration=calibration, on_step=on_step
+        ):
+            figures.append(each)
+            progress.console.print(describe(each), markup=False)
+            progress.update(task, completed=len(figures), refresh=True)
     threads = protocols[0].threads or cpus_available()
     environment = describe_environment(threads=threads, accelerator=None)
     return backends_table(figures, protocols, environment, pairs.identity().title)

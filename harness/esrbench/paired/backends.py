@@ -1,32 +1,60 @@
-"""One network by several backends: its SR against eager torch's, and its time in paired rounds."""
+"""One network by several backends: its SR against eager torch's, and its time in paired rounds.
+
+A row that is measured is stored, so that a comparison that was cut short goes on where it was.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from esrbench.backends import backend_names, get_backend
+import numpy as np
+
+from esrbench.backends import COMPILED, backend_names, get_backend
+from esrbench.environment import package_version
 from esrbench.errors import EsrbenchError, UsageError
 from esrbench.paired.race import race
 from esrbench.probes.forward import fixed_lr
 from esrbench.processes import peak_bytes
-from esrbench.protocol import EAGER, Frozen, PairDesign, PrecisionName
-from esrbench.records import Absent, Count, Deployment, PairedEstimate, required
+from esrbench.protocol import EAGER, PairDesign, PrecisionName
+from esrbench.records import (
+    Absent,
+    BackendFigures,
+    BackendRecord,
+    Notice,
+    PairedEstimate,
+    required,
+)
 from esrbench.runs.builds import build
 from esrbench.runs.evaluator import measure_untimed
 from esrbench.runs.exports import export, require_backend
+from esrbench.runs.fingerprint import expected_environment, fingerprint
 from esrbench.runs.plan import hidden_images
 from esrbench.worker.launcher import open_launcher
+from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import numpy.typing as npt
 
     from esrbench.data.calibration import Calibration
     from esrbench.data.datasets import ImagePairs
     from esrbench.protocol import Protocol
+    from esrbench.records import DataIdentity, Environment
+    from esrbench.runs.equality import Upscale
     from esrbench.runs.evaluator import Entry
+    from esrbench.runs.store import Store
     from esrbench.sandbox.tiers import IsolationChoice
     from esrbench.worker.launcher import Launcher
+    from esrbench.worker.session import WorkerSession
+
+    Pixels = npt.NDArray[np.uint8]
 
 QUANTISED: Final[tuple[tuple[PrecisionName, bool], ...]] = (
     ("int8", False),
@@ -35,8 +63,9 @@ QUANTISED: Final[tuple[tuple[PrecisionName, bool], ...]] = (
     ("int8-w16", True),
 )
 """Precisions that are compared, and whether first and last convolution stay in float32."""
-DESIGN: Final = PairDesign(pairs_per_process=20, self_pairs_per_process=10, max_pairs=60)
-"""Looked at from 20 pairs on; a ratio far from 1 needs no more."""
+DESIGN: Final = PairDesign(pairs_per_process=30, self_pairs_per_process=30, max_pairs=60)
+"""Two processes, one of either order of loading: starting a third would take longer than all pairs.
+As many pairs of copies as of networks soon show that the machine is quiet."""
 
 
 def named_backends(names: Sequence[str]) -> tuple[str, ...]:
@@ -83,102 +112,276 @@ def compared_protocols(
     return tuple(found)
 
 
-class BackendFigures(Frozen):
-    """The result of a backend for one network.
+@dataclass(frozen=True, slots=True)
+class BackendRow:
+    """A row to be measured.
 
     Attributes:
-        network: registered name.
-        backend: its name.
-        precision: of its forward, and what of the network keeps another.
-        deployment: its SR, graph and options; absent with the reason where it cannot run.
-        ratio: its time over eager torch's, of pairs of forwards in one process.
-        peak_bytes: most resident memory of its worker, PyTorch and the network's code included,
-            for one forward at the fixed input; None where the system does not tell.
+        entry: network and weights.
+        protocol: names the backend; ``counted_input`` is the size that is timed.
+        data: images on which SR is compared.
+        environment: as it is known before anything runs, the backend's libraries included.
+        fingerprint: digest of all of these.
     """
 
-    network: str
-    backend: str
-    precision: str = "fp32"
-    deployment: Deployment | Absent
-    ratio: PairedEstimate | Absent
-    peak_bytes: Count | None = None
+    entry: Entry
+    protocol: Protocol
+    data: DataIdentity
+    environment: Environment
+    fingerprint: str
+
+
+def plan_rows(
+    entries: Iterable[Entry],
+    protocols: Sequence[Protocol],
+    pairs: ImagePairs,
+    isolation: IsolationChoice = "auto",
+) -> tuple[BackendRow, ...]:
+    """The rows of a table, one network after the other.
+
+    Args:
+        entries: networks and weights.
+        protocols: as of ``compared_protocols``.
+        pairs: checked images on which SR is compared.
+        isolation: which sandbox is asked for.
+    """
+    tier = open_launcher(isolation).sandbox.tier
+    data = pairs.identity()
+    rows = []
+    for entry in entries:
+        for protocol in (
+            each.model_copy(update={"counters": (), "latency": None}) for each in protocols
+        ):
+            forward = protocol.forward
+            needs = get_backend(forward.backend).needs(forward.precision)
+            known = expected_environment(protocol, tier)
+            packages = {**known.packages, **{each: package_version(each) for each in needs}}
+            environment = known.model_copy(update={"packages": packages})
+            digest = fingerprint(entry, data, protocol, environment)
+            rows.append(BackendRow(entry, protocol, data, environment, digest))
+    return tuple(rows)
+
+
+def stored_rows(
+    rows: Iterable[BackendRow], store: Store
+) -> tuple[dict[str, BackendFigures], list[Notice]]:
+    """Figures that were measured before of the same code, weights, data, protocol and machine.
+
+    Args:
+        rows: of a table.
+        store: of results.
+
+    Returns:
+        By fingerprint, and a notice for every file that cannot be read.
+    """
+    found: dict[str, BackendFigures] = {}
+    notices = []
+    for row in rows:
+        stored = store.load_backend(row.fingerprint)
+        if isinstance(stored, Notice):
+            notices.append(stored)
+        elif stored is not None and stored.fingerprint == row.fingerprint:
+            found[row.fingerprint] = stored.figures
+    return found, notices
 
 
 def compare_backends(
-    entry: Entry,
-    protocols: Sequence[Protocol],
+    rows: Sequence[BackendRow],
     pairs: ImagePairs,
+    store: Store,
     *,
+    known: Mapping[str, BackendFigures],
     calibration: Calibration | None = None,
     isolation: IsolationChoice = "auto",
-    on_step: Callable[[str], None] = lambda _step: None,
+    on_step: Callable[[BackendRow, str], None] = lambda _row, _step: None,
 ) -> Iterator[BackendFigures]:
-    """Measure one network by backends, each beside eager torch.
+    """Measure networks by backends, each beside eager torch, and store each row when it is whole.
+
+    A row that lacks a figure, because the machine was busy or the backend failed, is not stored.
 
     Args:
-        entry: network and weights.
-        protocols: as of ``compared_protocols``; ``counted_input`` is the size that is timed.
+        rows: as of ``plan_rows``.
         pairs: checked images on which SR is compared.
-        calibration: images by which it is quantised.
+        store: receives the rows.
+        known: rows that are not measured, by fingerprint.
+        calibration: images by which networks are quantised.
         isolation: which sandbox is asked for.
-        on_step: told the backend and what is done.
+        on_step: told the row and what is done.
 
     Yields:
-        One result a protocol, in order. A backend that fails has the reason.
+        One result a row, in order. A backend that fails has the reason.
 
     Raises:
         DataError: images are calibrated with that are scored.
+        RecordError: a row cannot be stored.
     """
     if calibration is not None:
         calibration.refuse_scored((pairs,))
-    launcher = open_launcher(isolation).hiding(hidden_images(pairs))
-    for protocol in protocols:
-        own = protocol.model_copy(update={"counters": (), "latency": None})
-        forward = own.forward
-        name = forward.backend
-        precision = forward.label.removesuffix(f", {name}")
-        shared = {"network": entry.descriptor.name, "backend": name, "precision": precision}
+    hidden = (*hidden_images(pairs), *(each.resolve() for each in store.folders))
+    launcher = open_launcher(isolation).hiding(hidden)
+    for _, group in groupby(rows, key=lambda row: row.entry.descriptor.name):
+        with ExitStack() as ending:
+            folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="esrbench-")))
+            reference: _EagerSR | None = None
+            for row in group:
+                if row.fingerprint in known:
+                    yield known[row.fingerprint]
+                    continue
+                if reference is None:
+                    reference = _EagerSR(row.entry, row.protocol.eager, launcher, folder, ending)
+                created = datetime.now(UTC)
+                figures = _measured(
+                    row,
+                    pairs,
+                    launcher,
+                    reference.upscale,
+                    calibration=calibration,
+                    isolation=isolation,
+                    on_step=on_step,
+                )
+                if figures.whole:
+                    store.put(_record(row, figures, created))
+                yield figures
+
+
+def _record(row: BackendRow, figures: BackendFigures, created: datetime) -> BackendRecord:
+    return BackendRecord(
+        fingerprint=row.fingerprint,
+        created=created,
+        entry=row.entry.identify(),
+        data=row.data,
+        protocol=row.protocol,
+        design=DESIGN,
+        environment=row.environment,
+        figures=figures,
+    )
+
+
+def _measured(
+    row: BackendRow,
+    pairs: ImagePairs,
+    launcher: Launcher,
+    reference: Upscale,
+    *,
+    calibration: Calibration | None,
+    isolation: IsolationChoice,
+    on_step: Callable[[BackendRow, str], None],
+) -> BackendFigures:
+    """One row, or why there is none."""
+    entry, protocol, forward = row.entry, row.protocol, row.protocol.forward
+    shared = {
+        "network": entry.descriptor.name,
+        "backend": forward.backend,
+        "precision": forward.label.removesuffix(f", {forward.backend}"),
+    }
+    with tempfile.TemporaryDirectory(prefix="esrbench-") as temporary:
+        first = _FirstForward(protocol, Path(temporary))
         try:
-            require_backend(own)
-            on_step(f"{forward.label}, exporting")
-            built = export(_built(entry, launcher), own, launcher, calibration=calibration)
-            on_step(f"{forward.label}, upscaling")
-            found = measure_untimed(built, pairs, own, launcher=launcher)
+            require_backend(protocol)
+            on_step(row, "exporting")
+            built = replace(entry, descriptor=build(entry.descriptor, launcher))
+            built = export(built, protocol, launcher, calibration=calibration)
+            on_step(row, "upscaling")
+            found = measure_untimed(
+                built,
+                pairs,
+                protocol,
+                launcher=launcher,
+                counted=False,
+                on_loaded=first.make,
+                reference=reference,
+            )
             if found.deployment is None:
                 required(found.quality)
-            on_step(f"{forward.label}, timing")
+            on_step(row, "timing")
             record = race(
+                first.compiled(entry),
                 entry,
-                entry,
-                own,
+                protocol,
                 DESIGN,
                 isolation=isolation,
                 baseline_backend=EAGER,
                 calibration=calibration,
             )
-            yield BackendFigures(
-                **shared,
-                deployment=found.deployment or Absent(kind="failed", reason="it did not run"),
-                ratio=record.estimate
-                if isinstance(record.estimate, PairedEstimate)
-                else Absent(kind="failed", reason=record.reason),
-                peak_bytes=_peak(built, own, launcher),
-            )
         except EsrbenchError as error:
             absent = Absent(kind="unavailable", reason=error.message, advice=error.advice)
-            yield BackendFigures(**shared, deployment=absent, ratio=absent)
-
-
-def _built(entry: Entry, launcher: Launcher) -> Entry:
-    return replace(entry, descriptor=build(entry.descriptor, launcher))
-
-
-def _peak(entry: Entry, protocol: Protocol, launcher: Launcher) -> int | None:
-    """Most memory of a worker that makes one forward at the fixed input."""
-    worker = launcher.worker(
-        (entry.descriptor, entry.weights), protocol=protocol, readable=entry.readable
+            return BackendFigures(**shared, deployment=absent, ratio=absent)
+    return BackendFigures(
+        **shared,
+        deployment=found.deployment or Absent(kind="failed", reason="it did not run"),
+        ratio=record.estimate
+        if isinstance(record.estimate, PairedEstimate)
+        else Absent(kind="failed", reason=record.reason),
+        peak_bytes=first.peak_bytes,
     )
-    with worker as session:
-        entry.load(session, protocol)
-        session.forward(fixed_lr(protocol))
-        return peak_bytes(session.process.pid)
+
+
+@dataclass(slots=True)
+class _FirstForward:
+    """A worker's first forward, at the fixed input, and what it leaves.
+
+    Attributes:
+        protocol: settings.
+        folder: receives what the compiler made for the fixed input, so that the workers that time
+            it need not compile it again.
+        peak_bytes: most memory of the worker so far; None where the system does not tell.
+    """
+
+    protocol: Protocol
+    folder: Path
+    peak_bytes: int | None = None
+
+    def make(self, session: WorkerSession) -> None:
+        session.forward(fixed_lr(self.protocol))
+        self.peak_bytes = peak_bytes(session.process.pid)
+        content = session.read_compiled()
+        if content:
+            (self.folder / COMPILED).write_bytes(content)
+
+    def compiled(self, entry: Entry) -> Entry:
+        """The entry with what was compiled of it, if anything was."""
+        there = (self.folder / COMPILED).exists()
+        return replace(entry, graph_folder=self.folder) if there else entry
+
+
+@dataclass(slots=True)
+class _EagerSR:
+    """SR of one network by eager torch, made once an image however many backends are compared.
+
+    Attributes:
+        entry: network and weights.
+        protocol: of eager torch.
+        launcher: of its worker, which is started for the first image that is not there.
+        folder: receives the images.
+        ending: ends the worker.
+    """
+
+    entry: Entry
+    protocol: Protocol
+    launcher: Launcher
+    folder: Path
+    ending: ExitStack
+    _session: WorkerSession | None = None
+
+    def upscale(self, lr: Pixels, image: str) -> Pixels:
+        """SR of an image.
+
+        Raises:
+            WorkerError: the network failed.
+        """
+        path = self.folder / f"{image}.npy"
+        if not path.exists():
+            np.save(path, self._worker().upscale(lr, image))
+        sr: Pixels = np.load(path)
+        return sr
+
+    def _worker(self) -> WorkerSession:
+        if self._session is None:
+            built = replace(self.entry, descriptor=build(self.entry.descriptor, self.launcher))
+            worker = built.worker(
+                self.launcher, self.protocol, timeout_seconds=DEFAULT_TIMEOUT_SECONDS
+            )
+            session = self.ending.enter_context(worker)
+            built.load(session, self.protocol)
+            self._session = session
+        return self._session

@@ -4,6 +4,10 @@ Durations are seconds, sizes are bytes, FLOPs are multiply-accumulates (``macs``
 """
 # ruff: noqa: I001 - it would import each exported name by itself
 
+from esrbench.records.backends import (
+    BackendFigures as BackendFigures,
+    BackendRecord as BackendRecord,
+)
 from esrbench.records.counts import (
     Audit as Audit,
     Block as Block,

@@ -14,9 +14,8 @@ from esrbench.reports.table import MISSING, Heading, Note, Section, Table, Table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from esrbench.paired.backends import BackendFigures
     from esrbench.protocol import Protocol
-    from esrbench.records import Environment
+    from esrbench.records import BackendFigures, Environment
 
 FIGURES: Final = (
     *("SR", "PSNR - torch's [dB]", "Time / torch", "Memory [MiB]", "File [MiB]"),

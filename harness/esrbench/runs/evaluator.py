@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from esrbench.protocol import EnergyDesign, Protocol
     from esrbench.records import Complexity, Energy, Environment, Graph, WeightsIdentity
     from esrbench.runs.elsewhere import Sample
+    from esrbench.runs.equality import Upscale
     from esrbench.sandbox.interpreters import Interpreter
     from esrbench.worker.launcher import Launcher
     from esrbench.worker.messages import Ready
@@ -166,6 +167,9 @@ def measure_untimed(
     crops: CropFolder | None = None,
     on_step: Step = lambda _: None,
     on_counting: Callable[[], None] = lambda: None,
+    counted: bool = True,
+    on_loaded: Callable[[WorkerSession], None] = lambda _session: None,
+    reference: Upscale | None = None,
     started: WorkerSession | None = None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     limit_seconds: float = math.inf,
@@ -184,6 +188,10 @@ def measure_untimed(
         crops: parts of SR images that are kept, or None.
         on_step: told the name of each step.
         on_counting: called when nothing but counting is left.
+        counted: count the entry too.
+        on_loaded: called with the worker before images are upscaled; may make it do more.
+        reference: gives eager torch's SR, with which a backend's is compared; None to have it
+            made here, by another worker.
         started: the worker, where it was started before.
         timeout_seconds: deadline of each request to the worker.
         limit_seconds: that the worker may live.
@@ -213,13 +221,16 @@ def measure_untimed(
             on_step("loading")
             found.ready = entry.load(session, protocol)
             found.weights = effective_weights(entry.weights, found.ready).identity
+            on_loaded(session)
             beside = None
             if protocol.forward.backend != EAGER:
-                eager = protocol.eager
-                torch = ending.enter_context(start(eager))
-                entry.eager.load(torch, eager)
+                if reference is None:
+                    eager = protocol.eager
+                    torch = ending.enter_context(start(eager))
+                    entry.eager.load(torch, eager)
+                    reference = torch.upscale
                 border = protocol.quality.border_pixels("rgb", entry.scale)
-                beside = Beside(torch.upscale, border)
+                beside = Beside(reference, border)
         except WorkerError as failure:
             found.quality = found.memory = found.complexity = failed(failure)
         else:
@@ -238,8 +249,9 @@ def measure_untimed(
                 if protocol.energy is not None:
                     on_step("measuring energy")
                     found.energy = _energy(session, pairs, protocol, protocol.energy, found.ready)
-                on_counting()
-                samples = _count(session, entry, pairs, found, on_step=on_step)
+                if counted:
+                    on_counting()
+                    samples = _count(session, entry, pairs, found, on_step=on_step)
             if beside is not None and found.ready.opening:
                 found.deployment = Deployment(
                     backend=protocol.forward.backend,

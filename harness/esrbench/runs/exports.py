@@ -298,7 +298,12 @@ def export_files(
         entry, protocol, launcher, calibration=calibration, timeout_seconds=timeout_seconds
     )
     found = measure_untimed(
-        exported, pairs, protocol, launcher=launcher, timeout_seconds=timeout_seconds
+        exported,
+        pairs,
+        protocol,
+        launcher=launcher,
+        counted=False,
+        timeout_seconds=timeout_seconds,
     )
     if found.ready is None or found.scored:
         required(found.quality)

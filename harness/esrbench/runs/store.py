@@ -26,7 +26,14 @@ from esrbench.files import (
     write_new,
     write_once,
 )
-from esrbench.records import Decision, Examination, Notice, RaceRecord, RunRecord
+from esrbench.records import (
+    BackendRecord,
+    Decision,
+    Examination,
+    Notice,
+    RaceRecord,
+    RunRecord,
+)
 from esrbench.runs.documents import DamagedError, decode, encode
 from esrbench.runs.index import (
     FEWEST,
@@ -81,6 +88,8 @@ def record_id(created: datetime, *parts: str) -> str:
 class Store:
     """Run records under ``<folder>/runs/``, records of races under ``<folder>/races/``.
 
+    Rows of the comparison of backends are in ``<folder>/backends/``, by their fingerprint.
+
     An organiser's decisions about runs are in ``<folder>/decisions/``, one file for each. The
     findings of ``esrbench doctor`` are in ``<folder>/doctor/``.
 
@@ -101,6 +110,7 @@ class Store:
         self.runs = folder / "runs"
         self.races = folder / "races"
         self.examinations = folder / "doctor"
+        self.backends = folder / "backends"
         self.passes = folder / "passes"
         self.crops = folder / "crops"
         self.decisions = folder / "decisions"
@@ -117,9 +127,12 @@ class Store:
             self.crops,
             self.decisions,
             self.examinations,
+            self.backends,
         )
 
-    def require_writable(self, kind: type[RunRecord | RaceRecord] = RunRecord) -> None:
+    def require_writable(
+        self, kind: type[RunRecord | RaceRecord | BackendRecord] = RunRecord
+    ) -> None:
         """Create the folder and try it, so that nothing is measured in vain.
 
         Also removes what writers left that were cut short.
@@ -130,7 +143,8 @@ class Store:
         Raises:
             RecordError: records could not be written.
         """
-        folder = self.races if kind is RaceRecord else self.runs
+        others = {RaceRecord: self.races, BackendRecord: self.backends}
+        folder = others.get(kind, self.runs)
         probe = folder / f".probe.{secrets.token_hex(4)}{TEMPORARY}"
         try:
             self._make_folder(folder)
@@ -154,7 +168,7 @@ class Store:
         """The folder of crops of a run, by its fingerprint, or of a data set, by its digest."""
         return self.crops / sha256[:_CROPS_NAME]
 
-    def put(self, record: RunRecord | RaceRecord | Decision | Examination) -> Path:
+    def put(self, record: RunRecord | RaceRecord | Decision | Examination | BackendRecord) -> Path:
         """Write a record so that a reader sees all of it or nothing, even after power loss.
 
         One of the same name is replaced.
@@ -168,6 +182,8 @@ class Store:
             target = self.decisions / f"{record.decision_id}{SUFFIX}"
         elif isinstance(record, Examination):
             target = self.examinations / f"{record_id(record.created)}{SUFFIX}"
+        elif isinstance(record, BackendRecord):
+            target = self.backends / f"{record.fingerprint}{SUFFIX}"
         else:
             target = self.runs / f"{record.run_id}{SUFFIX}"
         self._put(target, record)
@@ -240,6 +256,10 @@ class Store:
     def load_races(self) -> tuple[list[RaceRecord], list[Notice]]:
         """All readable records of races, likewise."""
         return self._load_all(self.races, lambda path: self._load(path, RaceRecord))
+
+    def load_backend(self, fingerprint: str) -> BackendRecord | Notice | None:
+        """A row by its fingerprint; None if there is none, a notice if it is unreadable."""
+        return self._load(self.backends / f"{fingerprint}{SUFFIX}", BackendRecord)
 
     def load_examinations(self) -> tuple[list[Examination], list[Notice]]:
         """All that was found of machines, likewise."""

@@ -184,6 +184,12 @@ class Greet(Frozen):
     command: Literal["greet"] = "greet"
 
 
+class ReadCompiled(Frozen):
+    """Give what the backend's compiler made so far; another worker of the network can load it."""
+
+    command: Literal["read-compiled"] = "read-compiled"
+
+
 class Stop(Frozen):
     """End the worker."""
 
@@ -302,6 +308,12 @@ class Exported(Frozen):
     float_products: Annotated[dict[Text, Count], Field(max_length=50)] = {}
 
 
+class Compiled(Frozen):
+    """Answer to ``ReadCompiled``; the payload is the content of ``COMPILED``."""
+
+    event: Literal["compiled"] = "compiled"
+
+
 class Working(Frozen):
     """No answer yet, but another forward has ended; sent now and then in a long request."""
 
@@ -338,6 +350,7 @@ Request = Annotated[
     | Build
     | Calibrate
     | Export
+    | ReadCompiled
     | Greet
     | Stop,
     Field(discriminator="command"),
@@ -352,6 +365,7 @@ Reply = Annotated[
     | Converted
     | Built
     | Exported
+    | Compiled
     | Working
     | Failed,
     Field(discriminator="event"),

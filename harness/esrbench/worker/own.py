@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from esrbench.backends import get_backend
 from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import load_network
 from esrbench.entries.submissions import module_advice
@@ -24,6 +25,7 @@ from esrbench.worker.messages import (
     REQUEST,
     Account,
     Calibrate,
+    Compiled,
     Converted,
     ConvertWeights,
     CountComplexity,
@@ -33,6 +35,7 @@ from esrbench.worker.messages import (
     Load,
     LoadSecond,
     MeasureBlocks,
+    ReadCompiled,
     Settled,
 )
 
@@ -113,6 +116,8 @@ class OwnAnswers:
                 reply = Settled()
             case Export() as asked:
                 reply, content = export_graph(self.worker, self.load, asked, self.inputs)
+            case ReadCompiled():
+                reply, content = Compiled(), get_backend(self.worker.policy.backend).compiled()
             case MeasureBlocks() as asked:
                 reply, content = Account(), self.blocks(asked.depth)
             case asked:

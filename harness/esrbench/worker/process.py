@@ -29,6 +29,7 @@ from esrbench.worker.messages import (
     REPLY,
     Account,
     Built,
+    Compiled,
     Converted,
     Exported,
     Failed,
@@ -59,6 +60,7 @@ PAYLOADS: dict[type, int] = {
     Account: MAX_ACCOUNT_BYTES,
     Built: MAX_PAYLOAD_BYTES,
     Exported: MAX_PAYLOAD_BYTES,
+    Compiled: MAX_PAYLOAD_BYTES,
     Converted: MAX_PAYLOAD_BYTES,
 }
 """Answers that bring bytes along, and how many at most; any other that does is no answer."""

@@ -30,6 +30,7 @@ from esrbench.worker.messages import (
     Build,
     Built,
     Calibrate,
+    Compiled,
     Converted,
     ConvertWeights,
     CountComplexity,
@@ -43,6 +44,7 @@ from esrbench.worker.messages import (
     LoadSecond,
     MeasureBlocks,
     PairsTimed,
+    ReadCompiled,
     ReadMemory,
     Ready,
     Settled,
@@ -385,6 +387,10 @@ class WorkerSession:
         if set(made) != set(get_backend(policy.backend).files):
             raise self.process.gone("protocol", f"what it wrote is no graph of {policy.backend}")
         return reply, made
+
+    def read_compiled(self) -> bytes:
+        """What the backend's compiler made so far, for another worker of the same network."""
+        return self._ask(ReadCompiled(), Compiled)[1]
 
     def _files(self, listed: Sequence[tuple[str, int]], content: bytes) -> dict[str, bytes]:
         """The files of a payload, by name."""
