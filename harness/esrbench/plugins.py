@@ -7,6 +7,9 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
+from pydantic import ValidationError
+
+from esrbench.errors import field_problems
 from esrbench.records import Notice
 
 if TYPE_CHECKING:
@@ -44,8 +47,16 @@ def load_entry_points(
             notices.append(
                 Notice(
                     code="broken-entry-point",
-                    message=f"{origin}: {point.value} did not load: {error}",
-                    advice=f"Its {missing} are missing; reinstall or remove that distribution.",
+                    message=f"{origin}: {point.value} did not load: {_said(error)}",
+                    advice=f"Its {missing} are missing. Correct {point.value}, or reinstall or "
+                    f"remove {origin}.",
                 )
             )
     return notices
+
+
+def _said(error: BaseException) -> str:
+    """What went wrong; of a record with wrong fields, the fields."""
+    if isinstance(error, ValidationError):
+        return "; ".join(field_problems(error, error.title))
+    return str(error)

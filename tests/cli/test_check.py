@@ -65,6 +65,14 @@ def test_a_baseline_is_made_and_checked_and_a_change_is_found(tmp_path):
     assert file.read_text() == content
 
 
+def test_a_baseline_without_scores_says_why(tmp_path):
+    file = tmp_path / "baseline.json"
+    made = invoke("baseline", "update", "fsrcnn", "--scale", "2", "--baseline", str(file))
+    assert made.exit_code == 0, made.output
+    assert "hint: no scores of fsrcnn x2: the weights are random" in made.stderr
+    assert "--weights fsrcnn=FILE" in made.stderr
+
+
 @pytest.mark.parametrize(
     ("verdict", "arguments", "code"),
     [

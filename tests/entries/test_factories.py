@@ -10,6 +10,7 @@ import pytest
 import torch
 from builders import descriptor, write_files
 
+from esrbench.entries import building
 from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.factories import arguments_of
 from esrbench.entries.networks import build_network, load_network
@@ -104,9 +105,33 @@ def test_a_factory_that_cannot_be_called_is_refused_by_the_field(names, fields, 
     with pytest.raises(RegistrationError, match=said) as caught:
         called(takes(names), **fields)
     assert "net: math:sqrt cannot be called: " in caught.value.message
-    field = "scale_argument" if "scale" in said or "sf" in said else "arguments or kwargs"
+    field = "scale_argument" if "scale" in said or "sf" in said else "arguments or options"
     assert (caught.value.advice or "").startswith(f"Correct {field} of its descriptor; ")
     assert f"({names})" in (caught.value.advice or "")
+
+
+@pytest.mark.parametrize(
+    ("names", "fields", "said"),
+    [
+        ("opt, scale", {}, "missing a required argument: 'opt'"),
+        ("opt, *, up", {"arguments": [{"n": 4}]}, "missing a required"),
+    ],
+)
+def test_a_factory_that_lacks_an_argument_is_explained(monkeypatch, names, fields, said):
+    monkeypatch.setattr(building, "resolve_factory", lambda *_args, **_kwargs: takes(names))
+    with pytest.raises(RegistrationError, match=said) as caught:
+        building.build(descriptor(**fields), 4)
+    advice = "Correct arguments, options or scale_argument of its descriptor; the factory takes "
+    assert caught.value.advice == f"{advice}({names})."
+
+
+def test_a_type_error_of_the_factory_itself_is_kept(monkeypatch):
+    def factory(scale):
+        return len(scale)
+
+    monkeypatch.setattr(building, "resolve_factory", lambda *_args, **_kwargs: factory)
+    with pytest.raises(TypeError, match="has no len"):
+        building.build(descriptor(), 4)
 
 
 def test_what_has_no_signature_is_given_the_scale():

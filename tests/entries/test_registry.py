@@ -214,6 +214,17 @@ def test_a_broken_entry_point_leaves_a_notice_and_nothing_else(monkeypatch, offe
     assert said in notice.message
 
 
+def test_a_wrong_field_of_a_descriptor_is_named(monkeypatch):
+    class Wrong:
+        def __iter__(self):
+            yield ModelDescriptor(name="wrong", summary="", scales=(4,), factory="m:N", kwargs={})
+
+    registry = loaded(monkeypatch, EntryPoint(Wrong(), Distribution("broken")))
+    (notice,) = registry.notices
+    assert notice.message.endswith("package:ENTRIES did not load: kwargs: no such field")
+    assert "Correct package:ENTRIES" in (notice.advice or "")
+
+
 def test_a_stranger_cannot_take_our_names(monkeypatch):
     registry = loaded(
         monkeypatch,

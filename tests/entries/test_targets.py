@@ -167,3 +167,10 @@ def test_networks_of_a_folder_are_compiled_like_others(tmp_path):
         "assert network(torch.tensor([-1.0, 2.0])).tolist() == [1.0, 3.0]\n"
     )
     subprocess.run([sys.executable, "-c", script, str(folder)], check=True)
+
+
+def test_a_misspelt_factory_is_told_the_nearest_name(tmp_path):
+    folder = write(tmp_path, model="class OddNet: ...\n")
+    with pytest.raises(RegistrationError, match="has no attribute 'Oddnet'") as caught:
+        resolve_factory("model:Oddnet", folder=str(folder))
+    assert (caught.value.advice or "").endswith("Did you mean OddNet?")

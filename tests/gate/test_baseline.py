@@ -1,10 +1,12 @@
 import difflib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from esrbench.errors import RecordError, UsageError
+from esrbench.gate import update
 from esrbench.gate.baseline import (
     Baseline,
     changes,
@@ -15,6 +17,7 @@ from esrbench.gate.baseline import (
     settle,
     write_baseline,
 )
+from esrbench.gate.bench import Request, Subject
 from esrbench.gate.figures import Scores, Terms
 from esrbench.runs.store import Store
 
@@ -160,3 +163,20 @@ def test_results_give_the_newest_whole_run_of_each_data_set(tmp_path, make_recor
 def test_results_without_runs_are_no_baseline(tmp_path):
     with pytest.raises(UsageError, match="no whole runs"):
         read_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kept", "given", "scored"),
+    [([], [], ["demo"]), ([], ["set5"], ["set5"]), (["set5"], [], ["set5"])],
+)
+def test_an_entry_without_scores_is_scored_on_demo(figures, monkeypatch, kept, given, scored):
+    """It was counted with random weights before, and has trained ones now."""
+    monkeypatch.setattr(update, "trained", lambda _entry: True)
+    bench = SimpleNamespace(
+        request=Request(names=("net",), data=dict.fromkeys(given, "")),
+        entry=lambda *_: None,
+        subject=lambda name, entry, data: Subject(name, entry, dict.fromkeys(data)),
+    )
+    scores = dict.fromkeys(kept, figures.scores["demo"])
+    old = figures.model_copy(update={"scores": scores})
+    assert list(update._subject(bench, ("net", 4), old).data) == scored

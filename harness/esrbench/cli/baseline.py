@@ -64,6 +64,7 @@ def baseline_command(
     from esrbench.gate.baseline import (
         Baseline,
         changes,
+        parse_key,
         read_baseline,
         render,
         write_baseline,
@@ -111,6 +112,15 @@ def baseline_command(
             results().print(line, markup=False)
     count = len(now.entries)
     entries = f"{path} has {count} {'entry' if count == 1 else 'entries'}"
-    changed = f"{len(lines)} {'figure' if len(lines) == 1 else 'figures'} changed"
+    changed = f"{len(lines)} {'change' if len(lines) == 1 else 'changes'}"
     said = f"{entries}, {changed if written else 'as it was'}"
     messages().print(said, markup=False)
+    random = [
+        key
+        for key, entry in now.entries.items()
+        if entry.weights.source == "random" and (not names or parse_key(key)[0] in names)
+    ]
+    if scores and random:
+        weights = f"--weights {parse_key(random[0])[0]}=FILE"
+        without = f"no scores of {', '.join(random)}: the weights are random"
+        messages().print(f"hint: {without}. Give trained ones: {weights}.", markup=False)

@@ -43,6 +43,7 @@ from esrbench.cli.options import (
 )
 from esrbench.cli.suites import conclude, execute, images_bar, print_plan
 from esrbench.errors import UsageError
+from esrbench.plugins import OWN_NAME
 from esrbench.protocol import (
     EFFORTS,
     MAX_ROUNDS,
@@ -334,7 +335,7 @@ def run_command(
         (command("leaderboard", "--notes", **where), "how it was measured"),
         (command("report", **where), "a page to publish: report.html"),
     ]
-    own = {*registry.broken, *(each.name for each in registry if each.folder is not None)}
+    own = {*registry.broken, *(each.name for each in registry if each.origin != OWN_NAME)}
     if own.isdisjoint(chosen):
         start = command("new", "team00-my-network")
         following.append((start, "a network of your own that you edit"))

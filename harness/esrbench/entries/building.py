@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from esrbench.entries.adaptation import adapt
-from esrbench.entries.factories import arguments_of, in_folder
+from esrbench.entries.factories import arguments_of, in_folder, unfilled
 from esrbench.entries.targets import resolve_factory, stable_module_name
 from esrbench.errors import RegistrationError
 
@@ -63,7 +63,8 @@ def build(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> nn.Modul
         The network in eval mode, on the CPU unless a device context says otherwise.
 
     Raises:
-        RegistrationError: the factory does not exist or returns something else. Errors raised
+        RegistrationError: the factory does not exist, cannot be called with the declared
+            arguments, or returns something else. Errors raised
             by the factory pass through.
     """
     with in_folder(descriptor):
@@ -72,7 +73,13 @@ def build(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> nn.Modul
         # devices=(): networks are built on the CPU; forking CUDA's state would initialise it.
         with torch.random.fork_rng(devices=()):
             torch.default_generator.manual_seed(seed)
-            network = factory(*by_position, **by_name)
+            try:
+                network = factory(*by_position, **by_name)
+            except TypeError as error:
+                problem = unfilled(descriptor, factory, by_position, by_name)
+                if problem is None:
+                    raise
+                raise problem from error
     return _require_network(network, f"{descriptor.name}: {descriptor.factory}")
 
 

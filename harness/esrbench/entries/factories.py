@@ -85,9 +85,48 @@ def arguments_of(
         given = signature.bind_partial(*by_position, **by_name).arguments
     except TypeError as error:
         problem = f"its arguments do not fit: {line(str(error), _SHOWN_CHARACTERS)}"
-        raise _unfit(descriptor, signature, problem, "arguments or kwargs") from error
+        fields = f"arguments or {_keyword_field(descriptor)}"
+        raise _unfit(descriptor, signature, problem, fields) from error
     name = _scale_name(descriptor, signature, {*given, *by_name})
     return by_position, by_name if name is None else {**by_name, name: scale}
+
+
+def unfilled(
+    descriptor: ModelDescriptor,
+    factory: Callable[..., Any],
+    by_position: list[Any],
+    by_name: dict[str, Any],
+) -> RegistrationError | None:
+    """The error that explains why a factory could not be called.
+
+    Call it only after the factory raised ``TypeError``: a decorated factory may fill in arguments
+    that its signature requires.
+
+    Args:
+        descriptor: declares the arguments.
+        factory: a class or function that raised ``TypeError`` when it was called.
+        by_position: what it was given, and
+        by_name: the rest.
+
+    Returns:
+        None if the arguments fit the signature, so that the error is another one.
+    """
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):  # written in C
+        return None
+    try:
+        signature.bind(*by_position, **by_name)
+    except TypeError as error:
+        problem = line(str(error), _SHOWN_CHARACTERS)
+        fields = f"arguments, {_keyword_field(descriptor)} or scale_argument"
+        return _unfit(descriptor, signature, problem, fields)
+    return None
+
+
+def _keyword_field(descriptor: ModelDescriptor) -> str:
+    """The field of keyword arguments, as the author of the declaration knows it."""
+    return "options" if descriptor.folder is None else "kwargs"
 
 
 def _scale_name(

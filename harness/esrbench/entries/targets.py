@@ -27,7 +27,7 @@ from importlib.machinery import (
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esrbench.errors import RegistrationError
+from esrbench.errors import RegistrationError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,7 +82,8 @@ def resolve_factory(target: str, *, folder: str | None = None) -> Callable[..., 
         value = operator.attrgetter(attribute)(module)
     except AttributeError:
         message = f"{target}: {location} has no attribute {attribute!r}"
-        advice = f"Define {attribute} there, or correct the name."
+        hint = did_you_mean(attribute, [name for name in dir(module) if name[0] != "_"])
+        advice = f"Define {attribute} there, or correct the name. {hint}".rstrip()
         raise RegistrationError(message, advice=advice) from None
     if not callable(value):
         message = f"{target}: expected a class or function, got {type(value).__name__}"

@@ -94,8 +94,8 @@ def _subject(bench: Bench, key: Key, old: EntryFigures | None) -> Subject:
     entry = bench.entry(name, scale, None if old is None else old.weights)
     data: Sequence[str] = ()
     if bench.request.scored and trained(entry):
-        given = list(bench.request.data)
-        data = sorted({*old.scores, *given}) if old is not None else given or [DEMO]
+        kept = () if old is None else old.scores
+        data = sorted({*kept, *bench.request.data}) or [DEMO]
     subject = bench.subject(name, entry, data)
     for why in subject.unopened.values():
         advice = "Say where it is with --data NAME=PATH, or leave scores out: --no-scores."
