@@ -1,5 +1,7 @@
 """How often ranks hold when processes are drawn again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -44,8 +46,7 @@ def test_possible_ranks_are_those_without_shares(board):
     def bounds(found):
         return {
             row.entry: {
-                key: place.stability.model_copy(update={"held": None})
-                for key, place in row.places.items()
+                key: replace(place.stability, held=None) for key, place in row.places.items()
             }
             for row in found.ranked
         }

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from builders import csv_rows, shown, value
@@ -141,7 +142,7 @@ def test_csv_holds_no_formulas(make_record):
     cause = '=HYPERLINK("http://127.0.0.1/")\n,next'
     broken = make_record("@a", {}, status="crash", cause=cause)
     board = board_of(broken)
-    row = board.unranked[0].model_copy(update={"unranked_because": cause})
+    row = replace(board.unranked[0], unranked_because=cause)
     changed = board.model_copy(update={"unranked": (row,)})
     (found,) = fields(changed)
     assert found["entry"] == "'@a"
@@ -183,8 +184,8 @@ def test_scores_stand_beside_their_logarithms(make_record, columns):
 def test_a_rank_within_noise_is_printed_as_a_tie(board, columns):
     held = Stability(low=1, high=2)
     row = board.ranked[0]
-    place = row.places["main"].model_copy(update={"stability": held, "provisional": False})
-    shaky = row.model_copy(update={"places": {**row.places, "main": place}})
+    place = replace(row.places["main"], stability=held, provisional=False)
+    shaky = replace(row, places={**row.places, "main": place})
     changed = board.model_copy(update={"ranked": (shaky, *board.ranked[1:])})
     assert columns(changed)["Main"][0] == "1-2"
     rows = fields(changed)

@@ -147,8 +147,8 @@ def test_records_that_came_and_went_are_noticed(stored, records, make_record):
         lambda content: content[: len(content) // 2],
         lambda content: content.replace(b"1000", b"1001"),
         lambda _: b"{}\n",
-        lambda _: b'{"version":3,"parts":[],"runs":3}\n',
-        lambda content: content.replace(b'"version":3', b'"version":0'),
+        lambda _: b'{"version":4,"parts":[],"runs":3}\n',
+        lambda content: content.replace(b'"version":4', b'"version":0'),
         lambda _: b"\xff" * 100,
     ],
 )

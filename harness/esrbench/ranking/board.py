@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from esrbench.protocol import Frozen
 from esrbench.ranking.rule import GateCheck, Track  # noqa: TC001 - pydantic reads it at runtime
 from esrbench.ranking.stability import Stability  # noqa: TC001 - pydantic reads it at runtime
 from esrbench.records import Absent, Notice, Software, Tabular, Value
@@ -15,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Place(Frozen):
+@dataclass(frozen=True, slots=True)
+class Place:
     """An entry's place in a track.
 
     Attributes:
@@ -35,7 +34,8 @@ class Place(Frozen):
     provisional: bool = False
 
 
-class LeaderboardEntry(Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaderboardEntry:
     """One entry of a leaderboard.
 
     Attributes:
@@ -67,13 +67,13 @@ class LeaderboardEntry(Frozen):
     status: str
     ran_with: Software | None = None
     values: dict[str, Value | Absent]
-    ranks: dict[str, int] = Field(default_factory=dict)
-    rank_stability: dict[str, Stability] = Field(default_factory=dict)
+    ranks: dict[str, int] = field(default_factory=dict)
+    rank_stability: dict[str, Stability] = field(default_factory=dict)
     provisional_ranks: tuple[str, ...] = ()
-    places: dict[str, Place] = Field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
     gates: tuple[GateCheck, ...] = ()
-    other_scores: dict[str, float] = {}
-    other_runtimes: dict[str, float] = {}
+    other_scores: dict[str, float] = field(default_factory=dict)
+    other_runtimes: dict[str, float] = field(default_factory=dict)
     cold_start: float | None = None
     pareto: bool | None = None
     disagreements: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ Entries become rows with their gates and the reason why they are not ranked, if 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
 from types import MappingProxyType
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from esrbench.ranking.gates import Bounds, Elsewhere
     from esrbench.ranking.references import References
     from esrbench.ranking.rule import GateCheck, Rule, Track
+    from esrbench.ranking.stability import Stability
 
 OVERFLOW = Absent(
     kind="unavailable", reason="the score exceeds the largest float; its logarithm is given"
@@ -225,25 +227,24 @@ def rank_rows(
         for t in tracks
     ]
     ranked = [
-        row.model_copy(
-            update={
-                "ranks": {metric: by_entry[row.entry] for metric, by_entry in ranks.items()},
-                "rank_stability": {
-                    metric: by_entry[row.entry] for metric, by_entry in held.metrics.items()
-                },
-                "provisional_ranks": provisional,
-                "places": {
-                    track.key: place_of(
-                        by_entry[row.entry].total,
-                        track,
-                        rank=by_entry[row.entry].rank,
-                        stability=possible.get(row.entry),
-                        provisional=few,
-                    )
-                    for track, by_entry, possible, few in in_tracks
-                },
-                "pareto": row.entry in front if metrics else None,
-            }
+        replace(
+            row,
+            ranks={metric: by_entry[row.entry] for metric, by_entry in ranks.items()},
+            rank_stability={
+                metric: by_entry[row.entry] for metric, by_entry in held.metrics.items()
+            },
+            provisional_ranks=provisional,
+            places={
+                track.key: place_of(
+                    by_entry[row.entry].total,
+                    track,
+                    by_entry[row.entry].rank,
+                    stability=possible.get(row.entry),
+                    provisional=few,
+                )
+                for track, by_entry, possible, few in in_tracks
+            },
+            pareto=row.entry in front if metrics else None,
         )
         for row in eligible
     ]
@@ -256,12 +257,21 @@ def rank_rows(
     return tuple(sorted(ranked, key=order)), held
 
 
-def place_of(total: Total, track: Track, **fields: object) -> Place:
+def place_of(
+    total: Total,
+    track: Track,
+    rank: int | None,
+    *,
+    stability: Stability | None = None,
+    provisional: bool = False,
+) -> Place:
     """An entry's place from its total and the other fields of ``Place``."""
     if isinstance(track.formula, RankSum):
-        return Place.model_validate({"rank_sum": int(total.order), **fields})
+        return Place(rank, int(total.order), stability=stability, provisional=provisional)
     score = OVERFLOW if total.value is None else total.value
-    return Place.model_validate({"score": score, "log_score": total.log, **fields})
+    return Place(
+        rank, score=score, log_score=total.log, stability=stability, provisional=provisional
+    )
 
 
 def _ranked_value(row: LeaderboardEntry, metric: str, step: float | None) -> float:
@@ -326,7 +336,7 @@ def _on_other_data(record: RunRecord, elsewhere: Elsewhere, metric: str) -> dict
     """Figures of an entry on other data sets, by their titles."""
     others = (by_entry.get(record.entry.name) for by_entry in elsewhere.values())
     known = ((each.data.title, each.measured(metric)) for each in others if each is not None)
-    return {title: value for title, value in known if value is not None}
+    return {title: float(value) for title, value in known if value is not None}
 
 
 def _of_equal_devices(
@@ -338,9 +348,7 @@ def _of_equal_devices(
     ranked = [r for r, row in zip(records, rows, strict=True) if row.unranked_because is None]
     others = met_other_devices(ranked)
     return [
-        row.model_copy(update={"unranked_because": others[row.run_id]})
-        if row.run_id in others
-        else row
+        replace(row, unranked_because=others[row.run_id]) if row.run_id in others else row
         for row in rows
     ]
 
@@ -355,7 +363,7 @@ def _apart(
     shown = {row.entry for row in rows}
     newest = {each.entry.name: each for each in records if each.entry.name not in shown}
     return [
-        row.model_copy(update={"unranked_because": row.unranked_because or why})
+        replace(row, unranked_because=row.unranked_because or why)
         for row, why in (
             (
                 record_row(each, columns, (), (), {}, rule=rule),
@@ -413,9 +421,7 @@ def _with_noise(
         for metric in (metric for metric in rows[0].values if METRICS[metric].noisy):
             for record, value in zip(group, across_processes(group, metric), strict=True):
                 runtimes.setdefault(record.entry.name, {})[metric] = value
-    rows = [
-        row.model_copy(update={"values": row.values | runtimes.get(row.entry, {})}) for row in rows
-    ]
+    rows = [replace(row, values=row.values | runtimes.get(row.entry, {})) for row in rows]
     noisy = [metric for metric in metrics if METRICS[metric].noisy]
     if not noisy:
         return rows, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from esrbench.errors import UsageError
@@ -79,14 +80,14 @@ def merged_leaderboard(
     ]
     gates = applicable_gates(rule, newest, chosen, {})
     rows = [
-        row.model_copy(update={"values": row.values | incomparable})
+        replace(row, values={**row.values, **incomparable})
         for row in (record_row(record, columns, metrics, gates, {}, rule=rule) for record in chosen)
     ]
     taken = {row.entry for row in rows}
     for entry in entries:
         row = published_row(entry, rule, columns, entries)
         if row.entry in taken:
-            row = row.model_copy(update={"entry": f"{row.entry} (published)"})
+            row = replace(row, entry=f"{row.entry} (published)")
         if row.unranked_because is None or entry.status == "baseline":
             rows.append(row)
     steps = {metric: printed_step(entries, metric) for metric in metrics}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
@@ -287,7 +287,7 @@ def official_leaderboard(rule: Rule, folder: Path | None = None) -> Leaderboard:
         rows, metrics, tracks, references, ties={entry.name: entry.ranks for entry in entries}
     )
     aside = [
-        row.model_copy(update={"places": _places_aside(entry, tracks, references)})
+        replace(row, places=_places_aside(entry, tracks, references))
         for entry, row in zip(entries, rows, strict=True)
         if row.unranked_because is not None
     ]
@@ -301,8 +301,10 @@ def official_leaderboard(rule: Rule, folder: Path | None = None) -> Leaderboard:
     by_name = {entry.name: entry for entry in entries}
     ranked, unranked = (
         tuple(
-            _compared(row, by_name[row.entry], tracks, references).model_copy(
-                update={"cold_start": cold.get(row.entry)}
+            replace(
+                row,
+                disagreements=_disagreements(row, by_name[row.entry], tracks, references),
+                cold_start=cold.get(row.entry),
             )
             for row in each
         )
@@ -372,10 +374,10 @@ def _places_aside(
     }
 
 
-def _compared(
+def _disagreements(
     row: LeaderboardEntry, entry: PublishedEntry, tracks: Sequence[Track], references: References
-) -> LeaderboardEntry:
-    """A row that names where the publication departs from what its figures and rule give."""
+) -> tuple[str, ...]:
+    """Where the publication departs from what its figures and rule give."""
     found = [
         f"{METRICS[metric].label} rank {rank}, printed {entry.ranks[metric]}"
         for metric, rank in row.ranks.items()
@@ -396,7 +398,7 @@ def _compared(
                 found.append(
                     f"{track.title} {low:.2f} to {high:.2f}, printed {said.score.value:.2f}"
                 )
-    return row.model_copy(update={"disagreements": tuple(found)})
+    return tuple(found)
 
 
 def _score_bounds(

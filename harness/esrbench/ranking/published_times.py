@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -122,16 +123,13 @@ def resampled_stability(
         )
 
     return [
-        row.model_copy(
-            update={
-                "rank_stability": {RUNTIME: held(RUNTIME, row.entry, row.ranks[RUNTIME])},
-                "places": {
-                    key: place.model_copy(
-                        update={"stability": held(key, row.entry, place.rank or 0)}
-                    )
-                    for key, place in row.places.items()
-                },
-            }
+        replace(
+            row,
+            rank_stability={RUNTIME: held(RUNTIME, row.entry, row.ranks[RUNTIME])},
+            places={
+                key: replace(place, stability=held(key, row.entry, place.rank or 0))
+                for key, place in row.places.items()
+            },
         )
         for row in rows
     ]

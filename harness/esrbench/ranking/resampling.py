@@ -109,7 +109,7 @@ def with_shares(
     def shared(possible: Mapping[str, Mapping[str, Stability]]) -> dict[str, dict[str, Stability]]:
         return {
             key: {
-                name: each.model_copy(update={"held": counts[key, name] / DRAWS})
+                name: replace(each, held=counts[key, name] / DRAWS)
                 for name, each in by_entry.items()
             }
             for key, by_entry in possible.items()

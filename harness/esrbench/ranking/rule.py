@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -18,7 +19,8 @@ Side = Annotated[int, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 
 
-class GateCheck(Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateCheck:
     """An entry held against a gate.
 
     Attributes:
@@ -103,9 +105,9 @@ class Gate(Frozen):
             return GateCheck(
                 title=self.title,
                 metric=self.metric,
-                value=value,
+                value=float(value),
                 needed=self.maximum,
-                margin=self.maximum - value,
+                margin=float(self.maximum - value),
                 rounded=kept,
                 strict=kept,
             )
@@ -122,9 +124,9 @@ class Gate(Frozen):
         return GateCheck(
             title=self.title,
             metric=self.metric,
-            value=value,
-            needed=needed,
-            margin=value - needed,
+            value=float(value),
+            needed=float(needed),
+            margin=float(value - needed),
             rounded=ours > theirs if beating else ours >= theirs,
             strict=value > needed if beating else value >= needed,
         )

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from esrbench.metrics import METRICS
-from esrbench.protocol import Frozen
 from esrbench.ranking.blocks import spread_within_devices
 from esrbench.records import Absent, Interval, Latency, Value
 from esrbench.statistics import CONFIDENCE, STUDENT_SAMPLES
@@ -43,7 +42,8 @@ PROVISIONAL = Absent(
 """Why ranks are provisional."""
 
 
-class Stability(Frozen):
+@dataclass(frozen=True, slots=True)
+class Stability:
     """The ranks that noise leaves possible.
 
     Attributes:
@@ -239,7 +239,7 @@ def rank_stability(
         printed = {name: standing.rank for name, standing in places[track.key].items()}
         before = noisy_ends.get(track.ties_by or "")
         if before is None and not set(track.metrics) & set(spans):
-            tracks_held[track.key] = {n: Stability(low=r, high=r) for n, r in printed.items()}
+            tracks_held[track.key] = {n: Stability(r, r) for n, r in printed.items()}
             continue
         corners = spread.corners(references.get(track.key, {}))
         ends = [spread.ends(contestants, track, at) for at in corners]
@@ -277,7 +277,7 @@ def _possible(cases: Sequence[Ends], printed: Mapping[str, int]) -> dict[str, St
     best, worst = places[:, 0], places[:, 1]
     ahead, behind = _points_below(worst, best), _points_below(-best, -worst)
     return {
-        name: Stability(low=min(1 + before, rank), high=max(len(printed) - after, rank))
+        name: Stability(min(1 + before, rank), max(len(printed) - after, rank))
         for (name, rank), before, after in zip(printed.items(), ahead, behind, strict=True)
     }
 

@@ -10,23 +10,24 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from pydantic_core import from_json
 
 from esrbench.errors import RecordError
-from esrbench.records import Absent, Latency, Replicate, RunRecord, Value
+from esrbench.records import Absent, Latency, Notice, Replicate, RunRecord, Value
 from esrbench.runs.documents import with_checksum, without_checksum
 from esrbench.runtimes import PROCESS_METRICS, process_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     Stamp = tuple[int, int, int, int]
     Rows = dict[str, tuple[Stamp, RunRecord]]
     """Records without samples and the stamps of their files, by file name."""
-    Parts = dict[str, tuple[int, Any]]
+    Contents = dict[str, tuple[int, Any]]
     """Contents that records share with their numbers, by their text."""
 
 INDEX_NAME: Final = ".index.json"
@@ -41,17 +42,38 @@ LEFT_OUT: Final = Absent(
 )
 UNTOLD: Final = datetime.min.replace(tzinfo=UTC)
 """In place of the start of a process, which is not kept."""
-_VERSION: Final = 3
+_VERSION: Final = 4
 _SAMPLES: Final = ("complexity", "memory", "quality", "trust")
 LEFT_OUT_FIELDS: Final = ("latency", "log_tail", *_SAMPLES)
 """Fields of a record that the index does not keep whole."""
 _SHARED: Final = ("protocol", "environment", "data", "latency", *_SAMPLES)
 """Fields that many records have in common; each content stands in the index once."""
-_ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {
-    **{field: TypeAdapter(RunRecord.model_fields[field].annotation or Any) for field in _SHARED},
-    "values": TypeAdapter(Value | Absent),
+_ALIKE: Final = (
+    *("status", "protocol_digest", "environment_digest", "ran_with", "counted_with"),
+    *_SHARED,
+)
+"""Fields that all together are alike in many records; each set of them is validated once."""
+_OWN: Final = {
+    name: field
+    for name, field in RunRecord.model_fields.items()
+    if name not in {*_ALIKE, "schema_version", "values", "notices"}
 }
-"""Of these fields, and of what stands in ``values`` for each metric."""
+"""Fields that differ from record to record: columns of the index."""
+
+
+def _validated(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(list[kind])
+
+
+_PARTS: Final[dict[str, TypeAdapter[Any]]] = {
+    **{field: _validated(RunRecord.model_fields[field].annotation) for field in _SHARED},
+    "values": _validated(Annotated[Value | Absent, Field(union_mode="left_to_right")]),
+    "notices": _validated(Notice),
+}
+"""Of these fields, and of what stands in ``values`` for each metric and in ``notices``."""
+_COLUMNS: Final[dict[str, TypeAdapter[Any]]] = {
+    name: _validated(Annotated[field.annotation, field]) for name, field in _OWN.items()
+}
 
 
 def without_samples(record: RunRecord) -> RunRecord:
@@ -98,24 +120,36 @@ def settled(stamp: Stamp) -> bool:
 
 def encode_index(rows: Rows) -> bytes:
     """The bytes of the index."""
-    parts: dict[str, Parts] = {field: {} for field in _ADAPTERS}
-    runs = {name: [stamp, _flattened(record, parts)] for name, (stamp, record) in rows.items()}
-    listed = {field: [part for _, part in known.values()] for field, known in parts.items()}
-    document = {"version": _VERSION, "parts": listed, "runs": runs}
+    known: dict[str, Contents] = {field: {} for field in (*_PARTS, "alike", "metrics")}
+    columns: dict[str, list[Any]] = {
+        field: [] for field in (*_OWN, "alike", "metrics", "values", "notices")
+    }
+    for _, record in rows.values():
+        document = record.model_dump(mode="json", exclude_defaults=True)
+        for field in _SHARED:
+            document[field] = _number(document[field], known[field])
+        alike = {field: document[field] for field in _ALIKE if field in document}
+        values = document["values"]
+        own = {field: document.get(field, kept.default) for field, kept in _OWN.items()}
+        row = {
+            **own,
+            "alike": _number(alike, known["alike"]),
+            "metrics": _number([*values], known["metrics"]),
+            "values": [_number(each, known["values"]) for each in values.values()],
+            "notices": [_number(each, known["notices"]) for each in document.get("notices", ())],
+        }
+        for field, content in row.items():
+            columns[field].append(content)
+    document = {
+        "version": _VERSION,
+        "parts": {field: [part for _, part in each.values()] for field, each in known.items()},
+        "files": [[name, *stamp] for name, (stamp, _) in rows.items()],
+        "columns": columns,
+    }
     return with_checksum(json.dumps(document, separators=(",", ":")).encode() + b"\n")
 
 
-def _flattened(record: RunRecord, parts: dict[str, Parts]) -> dict[str, Any]:
-    """A record's JSON in which shared parts are replaced by their numbers."""
-    document = record.model_dump(mode="json", exclude_defaults=True)
-    for field in _SHARED:
-        document[field] = _number(document[field], parts[field])
-    values = document["values"].items()
-    document["values"] = {metric: _number(value, parts["values"]) for metric, value in values}
-    return document
-
-
-def _number(part: object, known: Parts) -> int:
+def _number(part: object, known: Contents) -> int:
     return known.setdefault(repr(part), (len(known), part))[0]
 
 
@@ -126,17 +160,29 @@ def decode_index(path: Path, content: bytes) -> Rows:
         document = from_json(body)
         if not intact or document["version"] != _VERSION:
             return {}
-        parts = {
-            field: list(map(adapter.validate_python, document["parts"][field]))
-            for field, adapter in _ADAPTERS.items()
-        }
-        rows: Rows = {}
-        for name, (stamp, run) in document["runs"].items():
-            values = {key: parts["values"][number] for key, number in run["values"].items()}
-            shared = {field: parts[field][run[field]] for field in _SHARED}
-            record = RunRecord.model_validate({**run, **shared, "values": {}})
-            record.values.update(values)  # which were validated above
-            rows[name] = tuple(stamp), record
+        return dict(_rows(document))
     except (RecordError, ValueError, LookupError, TypeError, AttributeError):
         return {}
-    return rows
+
+
+def _rows(document: dict[str, Any]) -> Iterator[tuple[str, tuple[Stamp, RunRecord]]]:
+    """Records of an index: those that are alike in most fields are copies of the first of them."""
+    listed, columns = document["parts"], document["columns"]
+    parts = {field: adapter.validate_python(listed[field]) for field, adapter in _PARTS.items()}
+    value_of, notice_of = parts["values"].__getitem__, parts["notices"].__getitem__
+    own = zip(*(each.validate_python(columns[f]) for f, each in _COLUMNS.items()), strict=True)
+    further = (columns[field] for field in ("alike", "metrics", "values", "notices"))
+    firsts: dict[int, RunRecord] = {}
+    for file, fields, alike, metrics, values, notices in zip(
+        document["files"], own, *further, strict=True
+    ):
+        differing = dict(zip(_OWN, fields, strict=True))
+        names = listed["metrics"][metrics]
+        differing["values"] = dict(zip(names, map(value_of, values), strict=True))
+        differing["notices"] = tuple(map(notice_of, notices))
+        if alike not in firsts:
+            same = listed["alike"][alike]
+            shared = {field: parts[field][same[field]] for field in _SHARED}
+            firsts[alike] = RunRecord.model_validate({**same, **shared, **differing})
+        name, *stamp = file
+        yield name, (tuple(stamp), firsts[alike].model_copy(update=differing))

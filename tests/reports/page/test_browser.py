@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import string
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -145,9 +146,7 @@ def full(make_record, tmp_path):
     found = Examination(created=records[0].created, device="cpu", checks=checks, **fields)
     board = build_leaderboard([stray, *records], RULES["ntire2022"])
     rows = tuple(
-        row.model_copy(
-            update={"places": {"main": Place(rank=n, stability=Stability(low=1, high=4))}}
-        )
+        replace(row, places={"main": Place(rank=n, stability=Stability(low=1, high=4))})
         for n, row in enumerate(board.ranked, start=1)
     )
     track = board.tracks[0].model_copy(update={"key": "main"})
@@ -357,7 +356,7 @@ def test_made_up_names_do_nothing(show, make_record):
     @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.text(max_size=40) | st.sampled_from(HOSTILE), min_size=1, max_size=30))
     def check(made):
-        rows = tuple(board.ranked[0].model_copy(update={"entry": name}) for name in made)
+        rows = tuple(replace(board.ranked[0], entry=name) for name in made)
         hostile = board.model_copy(update={"ranked": rows, "title": made[0]})
         page.set_content(report_page(hostile, [record]))
         assert page.locator("#board tbody tr").count() == len(rows)
@@ -372,9 +371,7 @@ def test_made_up_names_do_nothing(show, make_record):
 def test_hostile_names_do_nothing(show, make_record):
     record = make_record("net", VALUES)
     board = build_leaderboard([record], RULES["ntire2022"])
-    rows = tuple(
-        board.ranked[0].model_copy(update={"entry": name}) for name in [*HOSTILE, string.printable]
-    )
+    rows = tuple(replace(board.ranked[0], entry=name) for name in [*HOSTILE, string.printable])
     hostile = board.model_copy(update={"ranked": rows, "title": HOSTILE[0], "gate": HOSTILE[1]})
     page = show(report_page(hostile, [record]))
     assert page.title() == HOSTILE[0]

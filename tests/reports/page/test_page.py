@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from builders import BLOCKS, counted, latency, replicate, samples
@@ -199,9 +200,7 @@ def test_possible_ranks_are_drawn(records):
     board = build_leaderboard(records, RULES["ntire2022"])
     track = board.tracks[0]
     rows = [
-        row.model_copy(
-            update={"places": {track.key: Place(rank=rank, stability=Stability(low=1, high=2))}}
-        )
+        replace(row, places={track.key: Place(rank=rank, stability=Stability(low=1, high=2))})
         for rank, row in enumerate(board.ranked, start=1)
     ]
     page = report_page(board.model_copy(update={"ranked": tuple(rows)}), records)
@@ -231,7 +230,7 @@ def test_hostile_names_are_text(make_record):
         make_record("imdn", VALUES, status="forward-error", cause=HOSTILE, advice=HOSTILE),
     ]
     rows = build_leaderboard(records, RULES["ntire2022"])
-    row = rows.ranked[0].model_copy(update={"entry": HOSTILE})
+    row = replace(rows.ranked[0], entry=HOSTILE)
     hostile = rows.model_copy(update={"ranked": (row,), "title": HOSTILE, "gate": HOSTILE})
     page = report_page(hostile, records, title=HOSTILE)
     found = Elements(page)
