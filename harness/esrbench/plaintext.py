@@ -28,7 +28,7 @@ _INVISIBLE = re.compile(
 """Characters that Python calls printable and that nobody sees."""
 PLAIN = re.compile("[ -~\u00a1-\u00ac\u00ae-\u02ff\u2013\u2020\u2021\u2022\u2080-\u208e]*")
 """Text of letters and signs that are all seen, each as wide as any other; most text is."""
-_WORD = re.compile(r"[\w.+\-,\[\]%]*", re.ASCII)
+_WORD = re.compile(r"(?:[\w.+\-,\[\]()%]+(?: [\w.+\-,\[\]()%]+)*)?", re.ASCII)
 """Text that ``line`` does not change: most names and figures."""
 _IN_ASCII = {
     "\N{DAGGER}": "+",

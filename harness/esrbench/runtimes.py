@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     Times = Callable[[Replicate, LatencySamples], Sequence[float]]
 
+ACROSS_CLASSES: Final = "across-classes"
+"""Code of the notice of a runtime in relation to a baseline of another class."""
 NO_NULL = Absent(
     kind="failed",
     reason="the null network was not timed, so no time was measured externally",

@@ -8,7 +8,7 @@ from esrbench.metrics import METRICS
 from esrbench.plaintext import plural
 from esrbench.protocol import effort_of, size_text
 from esrbench.records import Energy, Equality, Latency
-from esrbench.runs.assembly import ACROSS_CLASSES
+from esrbench.runtimes import ACROSS_CLASSES
 from esrbench.sandbox.tiers import SANDBOXES
 from esrbench.statistics import STUDENT_SAMPLES
 

@@ -338,7 +338,8 @@ class _Spread:
         for entry in contestants:
             name = entry.name
             theirs = entry.relative_to(reference)
-            values, ranks = dict(entry.values), {metric: known[name] for metric, known in fixed}
+            values = {metric: entry.values[metric] for metric in track.metrics}
+            ranks = {metric: known[name] for metric, known in fixed}
             orders: list[End] = []
             for end in (0, 1):
                 for metric, spans, held in noisy:

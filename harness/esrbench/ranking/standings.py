@@ -66,18 +66,14 @@ def shared_ranks(values: Mapping[str, Any]) -> dict[str, int]:
 
 def rank_metrics(contestants: Sequence[Contestant], metrics: Iterable[str]) -> Ranks:
     """Ranks in each metric, in the metric's own direction."""
-    return {
-        metric: shared_ranks(
-            {
-                each.name: (
-                    _SIGN[METRICS[metric].better] * each.values[metric],
-                    each.ties.get(metric, 0),
-                )
-                for each in contestants
-            }
-        )
-        for metric in dict.fromkeys(metrics)
-    }
+    found: Ranks = {}
+    for metric in dict.fromkeys(metrics):
+        sign = _SIGN[METRICS[metric].better]
+        values: dict[str, Any] = {each.name: sign * each.values[metric] for each in contestants}
+        if any(metric in each.ties for each in contestants):
+            values = {e.name: (values[e.name], e.ties.get(metric, 0)) for e in contestants}
+        found[metric] = shared_ranks(values)
+    return found
 
 
 def place_in_tracks(
@@ -112,12 +108,10 @@ def place_in_tracks(
             for each in contestants
         }
         before = places.get(track.ties_by or "")
-        order = shared_ranks(
-            {
-                name: (total.order, before[name].rank if before else 0)
-                for name, total in totals.items()
-            }
-        )
+        orders: dict[str, Any] = {name: total.order for name, total in totals.items()}
+        if before:
+            orders = {name: (order, before[name].rank) for name, order in orders.items()}
+        order = shared_ranks(orders)
         places[track.key] = {name: Standing(total, order[name]) for name, total in totals.items()}
     return places
 

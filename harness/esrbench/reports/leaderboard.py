@@ -147,14 +147,14 @@ def metric_cell(row: LeaderboardEntry, metric: str) -> TableCell:
         return plain(MISSING)
     known = METRICS[metric]
     below, aside = "", ""
-    rank = row.ranks.get(metric)
+    rank, interval = row.ranks.get(metric), value.interval
     if rank is not None:
         held, provisional = row.rank_stability.get(metric), metric in row.provisional_ranks
         below = shown_rank(rank, held, provisional=provisional)
-    if value.interval is not None:
-        low, high = value.interval.low / known.divisor, value.interval.high / known.divisor
+    if interval is not None:
+        low, high = interval.low / known.divisor, interval.high / known.divisor
         aside = f"[{_three_digits(low)}, {_three_digits(high)}]"
-    return TableCell((Span(known.format(value.value), below=below),), aside=aside)
+    return TableCell((Span(known.format(value.value), "plain", below),), "", aside)
 
 
 def shown_rank(rank: int, held: Stability | None, *, provisional: bool) -> str:

@@ -30,7 +30,7 @@ from esrbench.runs.load import ADVICE as BUSY_ADVICE
 from esrbench.runs.load import foreign_load, scatter
 from esrbench.runs.noise import noise_notices
 from esrbench.runs.trust import Suspicion, account, examine, unmeasurable
-from esrbench.runtimes import NO_NULL, images_seconds, net_seconds
+from esrbench.runtimes import ACROSS_CLASSES, NO_NULL, images_seconds, net_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from esrbench.records import Deployment, EntryIdentity, ImageScore, Replicate
     from esrbench.runs.passes import Pass, TimedPass, UntimedPass
 
-ACROSS_CLASSES = "across-classes"
-"""Code of the notice of a runtime in relation to a baseline of another class."""
 NOT_TIMED = Absent(kind="skipped", reason="the protocol leaves latency out")
 NO_NETWORK = Absent(kind="unavailable", reason="only SR images were given, not their network")
 INTERRUPTED = Absent(kind="skipped", reason="the run was interrupted before anything was timed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +11,7 @@ from esrbench.plaintext import PLAIN, in_ascii, line, sentence
 from esrbench.reports.table import CELL_CHARACTERS, DAGGERS, SUBSCRIPTS, legend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.segment import Segment
@@ -89,9 +89,9 @@ def _tables(
     rich breaks sentences into lines. It takes seconds for a thousand rows, so what needs no
     breaking is set here, as rich would set it.
     """
+    shown = _styled_cell if styled else _plain_cell
     sections = [
-        [[_cell(cell, styled=styled) for cell in row] for row in table.rows(section)]
-        for section in table.sections
+        [list(map(shown, row)) for row in table.rows(section)] for section in table.sections
     ]
     headings = [_heading(heading) for heading in table.headings]
     if options.ascii_only:  # before widths are known: some signs become two
@@ -119,11 +119,12 @@ def _tables(
             [STYLES[section.tone] for section in table.sections],
             gap,
             any(len(section.rows) > 1 or not section.label for section in table.sections),
+            styled,
         )
         if not grid.headed or grid.width > width:
             yield _broken(grid, names)
         else:
-            yield from grid.segments(console, styled=styled)
+            yield from grid.segments(console)
 
 
 def _parts(widths: Sequence[int], names: int, room: int, gap: int) -> list[list[int]]:
@@ -153,6 +154,7 @@ class _Grid:
         styles: of the sections.
         gap: spaces between columns.
         apart: an empty line stands between sections.
+        styled: lines are printed in styles; else a line of a cell is one text.
     """
 
     headings: list[Lines]
@@ -163,6 +165,7 @@ class _Grid:
     styles: list[str]
     gap: int
     apart: bool
+    styled: bool
 
     @property
     def headed(self) -> bool:
@@ -174,11 +177,11 @@ class _Grid:
         """Length of a line under a heading, in characters."""
         return 2 + sum(self.widths) + self.gap * (len(self.widths) - 1)
 
-    def segments(self, console: Console, *, styled: bool) -> Iterator[Segment]:
+    def segments(self, console: Console) -> Iterator[Segment]:
         """A grid with a head; in one piece where nothing is styled, since rich handles each."""
         from rich.segment import Segment
 
-        if not styled:
+        if not self.styled:
             whole = "\n".join("".join([text for text, _ in pieces]) for pieces, _ in self._lines())
             yield Segment(f"{whole}\n")
             return
@@ -191,6 +194,7 @@ class _Grid:
     def _lines(self) -> Iterator[tuple[Pieces, str]]:
         """Lines, each with the style of its section."""
         empty: Pieces = [(" " * self.width, "")]
+        plain = self._plain_rows()
         yield empty, ""
         for pieces in self._row(self.headings, bottom=True):
             yield pieces, ""
@@ -201,9 +205,8 @@ class _Grid:
         for number, (rows, style) in enumerate(filled):
             if number and self.apart:
                 yield empty, ""
-            for row in rows:
-                for pieces in self._row(row):
-                    yield pieces, style
+            for pieces in chain.from_iterable(map(self._row if self.styled else plain, rows)):
+                yield pieces, style
         yield empty, ""
 
     def _row(self, cells: Sequence[Lines], *, bottom: bool = False) -> Iterator[Pieces]:
@@ -222,6 +225,21 @@ class _Grid:
                 spaces = spare - before + self.gap
             pieces.append((" " * (spaces - self.gap + 1), ""))
             yield pieces
+
+    def _plain_rows(self) -> Callable[[Sequence[Lines]], Iterator[Pieces]]:
+        """Gives the same lines of a row that has no styles, each as one text."""
+        between = " " * self.gap
+        columns = list(zip(map(_PADDED.__getitem__, self.aligns), self.widths, strict=True))
+
+        def row(cells: Sequence[Lines]) -> Iterator[Pieces]:
+            for number in range(max(map(len, cells))):
+                texts = [
+                    padded(*cell[number], width) if number < len(cell) else " " * width
+                    for cell, (padded, width) in zip(cells, columns, strict=True)
+                ]
+                yield [(f" {between.join(texts)} ", "")]
+
+        return row
 
 
 def _broken(grid: _Grid, names: int) -> RichTable:
@@ -279,18 +297,38 @@ def _heading(heading: Heading) -> Lines:
     return [_set([(each, "bold")]) for each in text.split("\n")]
 
 
-def _cell(cell: TableCell, *, styled: bool) -> Lines:
-    mark = DAGGERS[cell.mark]
-    if styled:
-        pieces: Pieces = []
-        for span in cell.spans:
-            pieces += [("/" * bool(pieces), ""), (_line(span.text), STYLES[span.tone])]
-            pieces.append((span.below.translate(SUBSCRIPTS), ""))
-        first = _set([*pieces, (mark, "")])
-    else:
-        texts = [
-            _line(text) + PLACES.get(tone, "") + (below and below.translate(SUBSCRIPTS))
-            for text, tone, below, _ in cell.spans
-        ]
-        first = _set([("/".join(texts) + mark, "")])
+def _styled_cell(cell: TableCell) -> Lines:
+    pieces: Pieces = []
+    for span in cell.spans:
+        pieces += [("/" * bool(pieces), ""), (_line(span.text), STYLES[span.tone])]
+        pieces.append((span.below.translate(SUBSCRIPTS), ""))
+    return _with_aside(_set([*pieces, (DAGGERS[cell.mark], "")]), cell)
+
+
+def _plain_cell(cell: TableCell) -> Lines:
+    texts = [
+        _line(text) + PLACES.get(tone, "") + (below and below.translate(SUBSCRIPTS))
+        for text, tone, below, _ in cell.spans
+    ]
+    return _with_aside(_set([("/".join(texts) + DAGGERS[cell.mark], "")]), cell)
+
+
+def _with_aside(first: tuple[int, Pieces], cell: TableCell) -> Lines:
     return [first, _set([(cell.aside, "")])] if cell.aside else [first]
+
+
+def _left(width: int, pieces: Pieces, room: int) -> str:
+    return pieces[0][0] + " " * (room - width)
+
+
+def _right(width: int, pieces: Pieces, room: int) -> str:
+    return " " * (room - width) + pieces[0][0]
+
+
+def _center(width: int, pieces: Pieces, room: int) -> str:
+    before = (room - width) // 2
+    return " " * before + pieces[0][0] + " " * (room - width - before)
+
+
+_PADDED: Final = {"left": _left, "right": _right, "center": _center}
+"""What fills the room of a column with a line of one text."""
