@@ -237,8 +237,8 @@ def run_command(
     Every record is stored as soon as it is made. If a suite is interrupted by Ctrl-C, a crash or a
     power loss, --resume continues with everything measured so far.
     """
-    from esrbench.entries.registry import resolve_name, resolve_names, submitted_names
     from esrbench.data.datasets import listed_specs
+    from esrbench.entries.registry import resolve_name, resolve_names, submitted_names
     from esrbench.ranking.leaderboard import build_leaderboard
     from esrbench.ranking.rules import get_rule
     from esrbench.runs.exports import quantised

@@ -125,9 +125,7 @@ def _validated(
     if model.folder is not None and report.declare and report.scale is not None:
         _fix(model.folder, report.declare, report.scale)
         return validate(_as_written(model))
-    why = (
-        "it has no submission.toml" if model.folder is None else "it cannot mend what failed"
-    )
+    why = "it has no submission.toml" if model.folder is None else "it cannot mend what failed"
     why = "no check failed" if report.passed else why
     messages().print(f"{_name(report)}: --fix wrote nothing: {why}", markup=False)
     return report

@@ -74,7 +74,7 @@ def parse_data_spec(text: str) -> DataSpec:
 
 
 def listed_specs(texts: Sequence[str]) -> list[str]:
-    """Values of ``--data`` one by one: ``set5,set14`` is two, and a folder's name may have commas."""
+    """Values of ``--data`` one by one: ``set5,set14`` is two; names of folders may have commas."""
     parts: list[str] = []
     for text in texts:
         folder = text.partition("=")[2] or text

@@ -62,7 +62,7 @@ def _data_spec(name: str, beside: RunRecord | None) -> str:
 
 
 def _weights_options(entry: str, scale: int, choice: Choice) -> list[str]:
-    """The weights of the entry's other runs at this scale, where a run would not take them itself."""
+    """Weights of the entry's other runs at this scale, where a run would not take them itself."""
     known = (run for at, run in choice.runs.items() if at[:2] == (entry, scale))
     weights = next((run.entry.weights for run in known), None)
     if weights is not None and weights.source == "random":
