@@ -3,7 +3,7 @@
 ``killed_engine.py PAIRS FOLDER SEED ENGINE KIND=KILLS...`` kills workers, cells (their evaluators),
 submitters and nodes of a small cluster at random instants, so many of each. Where a
 submitter is gone, the suite is begun again. Suites follow one another, each in a folder of its own,
-until all is killed; their number is told.
+until all is killed; their number is told. Exit code 75: the cluster does not start here.
 """
 
 import os
@@ -22,7 +22,7 @@ from small_ray import small_ray
 from small_slurm import small_slurm
 
 from esrbench.data.datasets import open_dataset
-from esrbench.engines.settings import EngineSettings
+from esrbench.engines.opening import parse_settings
 from esrbench.entries.networks import resolve_weights
 from esrbench.errors import EsrbenchError
 from esrbench.runs.evaluator import Entry
@@ -90,23 +90,25 @@ def command(role, *arguments):
     return [sys.executable, __file__, role, *map(str, arguments)]
 
 
-def submit(pairs_folder, results, engine_name):
+def submit(pairs_folder, results, engine_name, *options):
     """Make the suite by an engine whose cells are processes of this script."""
+    settings = parse_settings(engine_name, ("tries=100", "jobs=2", *options))
     if engine_name == "slurm":
         from esrbench.engines import slurm as module
 
         module.SlurmEngine.pause = 0.5
-        engine = module.SlurmEngine(EngineSettings(name="slurm", jobs=2, tries=100))
+        module.LATE_SECONDS = 1.0
+        engine = module.SlurmEngine(settings)
     elif engine_name == "ray":
         os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] = "^"
         from esrbench.engines import ray as module
 
-        engine = module.RayEngine(EngineSettings(name="ray", jobs=2, tries=100), "cpu")
+        engine = module.RayEngine(settings, "cpu")
     else:
         from esrbench.engines import local as module
 
         # Two cells at a time, as on two devices.
-        engine = module.LocalEngine(EngineSettings(tries=100), "cpu", (0, 1))
+        engine = module.LocalEngine(settings, "cpu", (0, 1))
     module.cell_command = lambda plan: command("cell", results, plan)
     pairs = open_dataset(pairs_folder, 4)
     entries = []
@@ -115,12 +117,24 @@ def submit(pairs_folder, results, engine_name):
         entries.append(Entry(network, 4, resolve_weights(network, 4)))
     data = ((pairs, pairs.identity()),)
     suite = Suite(tuple(entries), data, TWO_PROCESSES, open_launcher("subprocess"), baseline="net5")
-    for _ in run_suite(suite, LoggingStore(Path(results)), resume=True, engine=engine):
+    store = LoggingStore(Path(results))
+    for _ in run_suite(suite, store, resume=True, engine=engine, on_notice=tell):
         pass
 
 
+def tell(notice):
+    """What a user would see."""
+    sys.stderr.write(f"{notice.code}: {notice.message}\n")
+    sys.stderr.flush()
+
+
 def cell(results, plan, cell_id):
-    """Make one cell, by workers that can be killed."""
+    """Make one cell, by workers that can be killed; it fails, or takes long, on some nodes."""
+    node = os.environ.get("SLURMD_NODENAME", "")
+    if node in os.environ.get("SLOW_NODES", "").split():
+        time.sleep(1000)
+    if node in os.environ.get("BAD_NODES", "").split():
+        sys.exit("error: no space left on device")
     from esrbench.runs import suite, timing
 
     timing.SETTLING_SECONDS = timing.IDLE_SECONDS = 0.0
@@ -193,7 +207,11 @@ def main(pairs, folder, seed, engine, *kills):
         nodes = []
         if engine != "local":
             cluster = small_ray() if engine == "ray" else small_slurm(Path(folder))
-            variables, nodes = running.enter_context(cluster)
+            try:
+                variables, nodes = running.enter_context(cluster)
+            except TimeoutError as error:
+                sys.stderr.write(str(error))
+                sys.exit(os.EX_TEMPFAIL)
             os.environ.update(variables)
             running.callback(lambda: [node.kill() for node in nodes])
         suites = 0

@@ -229,7 +229,8 @@ def test_engine_options_are_checked():
 
 def test_jobs_of_slurm_are_known_alone_and_in_arrays(monkeypatch):
     module = pytest.importorskip("esrbench.engines.slurm")
-    said = "51_N/A PENDING \n52_N/A RUNNING n1\n7_0 RUNNING n2\n7_1 COMPLETED n2\n"
+    said = "51_N/A|PENDING||Priority\n52_N/A|RUNNING|n1|None\n7_0|RUNNING|n2|None\n"
+    said += "7_1|COMPLETED|n2|None\n"
     monkeypatch.setattr(module, "_slurm", lambda *_: said)
     engine = module.SlurmEngine(EngineSettings(name="slurm"))
     for number in ("51", "52", "7_0", "7_1", "8_0"):

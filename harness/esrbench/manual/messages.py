@@ -265,7 +265,8 @@ NOTICES: Final = {
     ),
     "cells-wait": Explanation(
         "no machine of the cluster can make the cells of a suite now",
-        "start such a machine, or ask for less; the suite ends if none comes in 10 minutes",
+        "start such a machine, or ask for less; a suite on Ray ends if none comes in 10 minutes, "
+        "and jobs of Slurm stay in its queue",
     ),
     "no-entries": Explanation(
         "a name, folder or glob of `challenge.toml` matches no entry", "correct `entries`"
