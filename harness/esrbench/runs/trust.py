@@ -305,7 +305,7 @@ def can_show_cache(pairs: int) -> bool:
 
 def _chance_of_faster(faster: int, pairs: int) -> float:
     """Probability that a coin makes the repeated round the faster one in so many pairs or more."""
-    return sum(math.comb(pairs, count) for count in range(faster, pairs + 1)) / 2**pairs
+    return float(sum(math.comb(pairs, count) for count in range(faster, pairs + 1)) / 2**pairs)
 
 
 def _repeated_ratio(timed: Timed, design: TrustDesign) -> float | None:
