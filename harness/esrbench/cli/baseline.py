@@ -64,13 +64,12 @@ def baseline_command(
     from esrbench.gate.baseline import (
         Baseline,
         changes,
-        parse_key,
         read_baseline,
         render,
         write_baseline,
     )
     from esrbench.gate.bench import Request
-    from esrbench.gate.figures import METRIC_NAMES, ON_DATA
+    from esrbench.gate.figures import METRIC_NAMES, ON_DATA, parse_key
     from esrbench.gate.gate import BASELINE_FILE
     from esrbench.gate.update import update
     from esrbench.gate.verdicts import RUNTIME
@@ -121,6 +120,6 @@ def baseline_command(
         if entry.weights.source == "random" and (not names or parse_key(key)[0] in names)
     ]
     if scores and random:
-        weights = f"--weights {parse_key(random[0])[0]}=FILE"
+        give = f"--weights {parse_key(random[0])[0]}=FILE"
         without = f"no scores of {', '.join(random)}: the weights are random"
-        messages().print(f"hint: {without}. Give trained ones: {weights}.", markup=False)
+        messages().print(f"hint: {without}. Give trained ones: {give}.", markup=False)
