@@ -334,3 +334,22 @@ def test_what_cannot_be_judged_is_skipped_unless_it_is_strict(
     # `esrbench` does not know networks that only tests register.
     assert "esrbench baseline update" not in str(caught.value)
     assert ("`pytest --esrbench-update`" in str(caught.value)) == (verdict is not None)
+
+
+def test_weights_of_a_gate_are_those_that_are_given(tmp_path, request, monkeypatch):
+    asked = []
+
+    def check(bench, *_):
+        asked.append(dict(bench.request.weights))
+        advice = "Give it: --weights net=FILE."
+        return gate_report(finding("incomparable", reason="no file", advice=advice))
+
+    monkeypatch.setattr(esrbench.efficiency, "check_baseline", check)
+    write_baseline(Baseline(), tmp_path / "kept.json")
+    file = tmp_path / "net.pth"
+    file.touch()
+    for given in ({}, {"weights": file}):
+        with pytest.raises(pytest.skip.Exception, match=r"Give it: weights=FILE\.") as caught:
+            Efficiency(request, {}).no_regression("net", baseline=tmp_path / "kept.json", **given)
+        assert "--weights" not in str(caught.value)
+    assert asked == [{}, {"net": file}]

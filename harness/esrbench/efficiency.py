@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tempfile
 from functools import wraps
 from pathlib import Path
@@ -227,6 +228,7 @@ class Efficiency:
         metrics: Sequence[str] | None = None,
         runtime: bool = False,
         strict: bool = False,
+        weights: WeightsChoice = "auto",
     ) -> GateReport:
         """Fail if the gate of ``esrbench check`` finds a regression; the verdicts are shown.
 
@@ -241,6 +243,7 @@ class Efficiency:
             runtime: compare the runtime's ratio to the baseline's reference, too, which takes
                 minutes and a machine that does nothing else.
             strict: what cannot be judged fails, too.
+            weights: ``auto`` for those that the baseline names, or a file.
 
         Returns:
             All verdicts.
@@ -255,6 +258,7 @@ class Efficiency:
             names=(name,),
             scales=() if scale is None else (scale,),
             metrics=wanted | ({RUNTIME} if runtime else set()),
+            weights={} if weights == "auto" else {name: self._weights(weights)},
         )
         bench = Bench(default_registry(), request)
         if self._request.config.getoption("esrbench_update"):
@@ -352,8 +356,9 @@ class Efficiency:
 
 
 def _updated_by_pytest(text: str) -> str:
-    """Advice with the command that also updates networks which only the tests register."""
-    return text.replace("`esrbench baseline update`", "`pytest --esrbench-update`")
+    """Advice as a test can follow it; pytest also updates networks that only the tests register."""
+    text = text.replace("`esrbench baseline update`", "`pytest --esrbench-update`")
+    return re.sub(r"--weights \S+=FILE", "weights=FILE", text)
 
 
 def verdict_text(report: GateReport) -> str:
