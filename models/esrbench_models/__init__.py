@@ -1,1 +1,1 @@
-"""Networks: a folder each, with descriptors, code and shipped weights; ``blocks`` are shared."""
+"""Networks, one folder each, with descriptors, code and shipped weights; they share ``blocks``."""

@@ -66,7 +66,7 @@ _relu: Final = partial(nn.ReLU, inplace=True)
 
 
 class ESA(nn.Module):
-    """Enhanced spatial attention: one gate a pixel and channel, from a wide view at low cost.
+    """Enhanced spatial attention: one gate for each pixel and channel, from a wide view.
 
     With a = squeeze(z):  q = refine(pool(shrink(a))), resized back to (H, W) bilinearly;
     ESA(z) = z * sigmoid(expand(q + shortcut(a))).
@@ -74,9 +74,9 @@ class ESA(nn.Module):
     ``shrink`` is a 3x3 convolution of stride 2 without padding, the pool a 7x7 maximum of
     stride 3, and ``refine`` ``depth`` 3x3 convolutions with ReLU between them.
 
-    Source: RFANet (CVPR 2020), in the form of RFDN's release (AIM 2020). Of NTIRE 2022, RLFN
+    Source: RFANet (CVPR 2020), in the form of RFDN's release (AIM 2020). In NTIRE 2022, RLFN
     refines by one convolution only, and BSRN has other layers in the same places. Peak memory is
-    ranked, so the forward keeps by name what the released ones keep until they return.
+    ranked, so the forward holds the same features until it returns as the released forwards do.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class ESA(nn.Module):
             depth: convolutions of ``refine``.
             pointwise: makes ``squeeze``, ``shortcut`` and ``expand``.
             spatial: makes the convolutions of ``refine``.
-            activation: makes what stands between them.
+            activation: makes the activations between them.
         """
         super().__init__()
         self.squeeze = pointwise(channels, reduced)
@@ -118,7 +118,7 @@ class ESA(nn.Module):
         if height < ESA_MIN_SIZE or width < ESA_MIN_SIZE:
             message = (
                 f"ESA needs at least {ESA_MIN_SIZE}x{ESA_MIN_SIZE} pixels, got {height}x{width}: "
-                "its stride-2 convolution and 7x7 pool leave nothing of less; pad the LR image"
+                "its stride-2 convolution and 7x7 pool need that many; pad the LR image"
             )
             raise ValueError(message)
         squeezed: Tensor = self.squeeze(features)
@@ -128,7 +128,7 @@ class ESA(nn.Module):
         wide: Tensor = first(pooled)
         if others:
             activation, *others = others
-            activated = activation(wide)  # the one feature inside that the released ones keep
+            activated = activation(wide)  # the released forwards hold this too
             wide = activated
         for layer in others:
             wide = layer(wide)
@@ -142,7 +142,7 @@ class ESA(nn.Module):
 
 
 def channel_gate(channels: int, reduction: int) -> nn.Sequential:
-    """A bottleneck from one statistic a channel, (N, C, 1, 1), to one gate in (0, 1) a channel."""
+    """A bottleneck from one statistic per channel, (N, C, 1, 1), to one gate in (0, 1) each."""
     reduced = channels // reduction
     return nn.Sequential(
         conv(channels, reduced, 1),
@@ -153,7 +153,7 @@ def channel_gate(channels: int, reduction: int) -> nn.Sequential:
 
 
 class ChannelAttention(nn.Module):
-    """Channel attention: one gate a channel, from its mean.
+    """Channel attention: one gate for each channel, from its mean.
 
     CA(z) = z * sigmoid(expand(ReLU(squeeze(mean(z))))), the mean over (H, W).
 
@@ -172,7 +172,7 @@ class ChannelAttention(nn.Module):
 
 
 class CCA(nn.Module):
-    """Contrast-aware channel attention: one gate a channel, from its mean plus its deviation.
+    """Contrast-aware channel attention: one gate for each channel, from its mean plus deviation.
 
     CCA(z) = z * sigmoid(expand(ReLU(squeeze(mean(z) + std(z))))), both statistics over (H, W)
     and the deviation that of the population (divided by H*W).
@@ -266,7 +266,7 @@ class Upsampler(nn.Module):
 
 
 class DistillationNetwork(nn.Module):
-    """What surrounds the blocks of RFDN, and of AIDN after it.
+    """The parts around the blocks that RFDN and AIDN have in common.
 
     f0 = Conv3x3(LR); b_i = block_i(b_{i-1}) with b_0 = f0; g = LeakyReLU(Conv1x1(b_1..b_N));
     SR = PixelShuffle(Conv3x3(Conv3x3(g) + f0)).
@@ -288,7 +288,7 @@ class DistillationNetwork(nn.Module):
             blocks: number of blocks N.
             channels: width.
             scale: upscaling factor s.
-            slope: of the LeakyReLU after the fusion.
+            slope: negative slope of the LeakyReLU after the fusion.
         """
         super().__init__()
         self.head = conv(3, channels, 3)

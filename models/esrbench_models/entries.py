@@ -20,7 +20,7 @@ _FIRST = (
     *("rfdn-paper", "rfdn-5", "rfdn-e", "aidn-a0", "aidn-a1", "aidn-a2"),
     *("rlfn", "bsrn", "span", "safmn", "carn", "carn-multi", "rdn", "rcan", "san"),
 )
-"""Those that lists begin with; the others follow by name."""
+"""Networks that stand first in lists; the others follow by name."""
 
 
 def _position(descriptor: ModelDescriptor) -> tuple[bool, int, str]:
@@ -31,7 +31,7 @@ def _position(descriptor: ModelDescriptor) -> tuple[bool, int, str]:
 
 def _found() -> tuple[ModelDescriptor, ...]:
     folders = [each.name for each in iter_modules(esrbench_models.__path__) if each.ispkg]
-    # By the name that this package has: a check of an earlier revision imports it under another.
+    # Use this package's own name, because a check of an earlier revision imports it under another.
     modules = [import_module(f"{esrbench_models.__name__}.{name}") for name in folders]
     return tuple(sorted((each for module in modules for each in module.ENTRIES), key=_position))
 

@@ -1,4 +1,4 @@
-"""What was published of networks: printed figures in base units, and released weights."""
+"""Published facts about networks: printed figures in base units, and released weights."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def ntire2022_weights(
         renames: (theirs, ours) parts of names.
         key: name under which the state dict is nested, or None.
         prefix: prefix of every key.
-        data_range: value of white.
+        data_range: largest value of a pixel that the weights expect.
     """
     return ReleasedWeights(
         scale=4,

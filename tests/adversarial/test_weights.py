@@ -106,7 +106,7 @@ ROWS = [
         1,
         "w.pt",
         lambda _, canary: pickle.dumps(Evil(canary)),
-        "no PyTorch checkpoint",
+        "not a PyTorch checkpoint",
     ),
     (
         "pickle beside weights",

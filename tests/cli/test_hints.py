@@ -55,6 +55,11 @@ def test_every_command_that_a_message_suggests_is_one(monkeypatch, tmp_path):
     assert len(tried) > 60
 
 
+def test_a_pointer_to_the_help_of_a_command_has_no_options(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["esrbench", "run", "rfdn", "--data", "demo"])
+    assert pasted("See `esrbench run --help`.") == "See `esrbench run --help`."
+
+
 def test_a_suggested_command_takes_over_where_results_and_images_are(monkeypatch):
     monkeypatch.setattr(
         sys,

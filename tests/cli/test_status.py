@@ -64,7 +64,7 @@ def folder(work):
 def test_a_suite_is_shown_with_its_machines_and_failures(in_process):
     told = in_process("status", "challenge.toml", code=0).stdout
     assert told.startswith("Small ESR\nDemo: passes 0 of 4, entries 0 of 2, cells 0 of 2 (1 failed")
-    assert "Nobody works on it" in told
+    assert "No machine works on it" in told
     assert re.search(rf"n1 +cuda:0 +{MISSING} +1 +0 +{MISSING}", told)
     assert "Cell untimed-0000 failed on n1: no such sandbox" in told
     assert "\x1b" not in told
@@ -106,8 +106,8 @@ def test_records_are_counted_where_no_suite_is_under_way(in_process, work, make_
     ("arguments", "says"),
     [
         (("nowhere.toml",), "nowhere.toml: No such file"),
-        (("--watch", "--json"), "--watch shows one look after the other"),
-        (("--watch", "--format", "csv"), "--watch shows one look after the other"),
+        (("--watch", "--json"), "--watch shows one table after the other"),
+        (("--watch", "--format", "csv"), "--watch shows one table after the other"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(in_process, arguments, says):

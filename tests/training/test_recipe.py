@@ -95,7 +95,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_crops_that_are_no_multiple_of_the_scale_are_refused(tmp_path):
     recipe = load_recipe(write(tmp_path / "mine.toml"))
     assert recipe.crops(0, 4) == (16, 4)
-    with pytest.raises(UsageError, match="no multiple of x3") as error:
+    with pytest.raises(UsageError, match="not a multiple of x3") as error:
         recipe.crops(0, 3)
     assert error.value.advice == "Use 63."
 

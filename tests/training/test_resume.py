@@ -166,7 +166,7 @@ def test_another_training_s_folder_is_refused_with_every_difference(
     with pytest.raises(UsageError, match="holds a training already") as error:
         train_here(network("Small"), recipe)
     assert "--resume" in error.value.advice
-    with pytest.raises(UsageError, match=r"recipe was .*; seed was 0, is 1"):
+    with pytest.raises(UsageError, match=r"recipe was .*; seed was 0, now it is 1"):
         train_here(
             network("Small"),
             make_recipe({"iterations": 11}),

@@ -111,7 +111,7 @@ def test_a_file_is_read_by_what_it_holds(tmp_path, name, kind):
 def test_a_file_that_holds_no_weights_is_named(tmp_path, content):
     path = tmp_path / "weights.bin"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"weights\.bin: truncated, altered, or no PyTorch"):
+    with pytest.raises(WeightsError, match=r"weights\.bin: truncated, altered, or not a PyTorch"):
         read_weights(path)
 
 
@@ -142,7 +142,7 @@ def test_truncated_checkpoint(tmp_path, zipped, share):
     path = checkpoint(tmp_path, state(), zipped=zipped)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(WeightsError, match="truncated, altered, or no PyTorch checkpoint"):
+    with pytest.raises(WeightsError, match="truncated, altered, or not a PyTorch checkpoint"):
         read_weights(path)
 
 
@@ -152,7 +152,7 @@ def test_truncated_safetensors(tmp_path, share):
     save_file(state(), path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(WeightsError, match="truncated, altered, or no safetensors file"):
+    with pytest.raises(WeightsError, match="truncated, altered, or not a safetensors file"):
         read_weights(path)
 
 

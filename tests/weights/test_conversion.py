@@ -144,7 +144,7 @@ def test_several_state_dicts_must_be_told_apart(tmp_path, keys):
     with pytest.raises(WeightsError, match="holds several state dicts: ") as caught:
         convert(path)
     assert all(key in caught.value.message for key in keys)
-    assert (caught.value.advice or "").startswith("Name the one that is meant: key in [weights]")
+    assert (caught.value.advice or "").startswith("Name the right one: key in [weights]")
 
 
 def test_other_keys_must_be_declared(tmp_path):
@@ -254,7 +254,7 @@ def test_what_comes_back_is_not_trusted(tmp_path):
         (claimed(pickle), pickle, "safetensors file"),
         (claimed(huge), huge, "a header of 1099511627776 bytes"),
         (claimed(b"abc"), b"abc", "no header"),
-        (claimed(content[:-4]), content[:-4], "no safetensors file"),
+        (claimed(content[:-4]), content[:-4], "not a safetensors file"),
         (claimed(extra), extra, "and no other data"),
         (claimed(fewer), fewer, "1 tensor, expected 2"),
     ):

@@ -70,7 +70,7 @@ def test_views_of_one_storage_are_capped_together():
     whole = torch.empty(2**26, dtype=torch.uint8)  # never written, so never in memory
     assert MAX_WEIGHTS_BYTES == 8 * 2**26
     said = refusal({f"view{index}": whole for index in range(9)})
-    assert f"its tensors take {9 * 2**26} bytes, at most {MAX_WEIGHTS_BYTES} may" in said
+    assert f"its tensors take {9 * 2**26} bytes, expected {MAX_WEIGHTS_BYTES} at most" in said
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
-"""What runs a forward, one module each: a module that stands here is a backend.
+"""Backends run forwards. Every module in this folder is one backend.
 
-A module is named as its backend, with ``_`` for ``-``, and holds it as ``BACKEND``. Its library is
-imported only where a network is built or opened, in a worker: knowing a backend takes no torch.
-A worker may be Python 3.8 with torch 1.13 and numpy, so backends need no more.
+A module has the name of its backend, with ``_`` for ``-``, and holds it as ``BACKEND``. It imports
+its library only in a worker, where a network is built or opened, so listing backends needs no
+torch. A worker may have no more than Python 3.8, torch 1.13 and numpy, so backends need no more.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from esrbench.protocol import ForwardPolicy
 
 OPERATOR = re.compile(r"(?:torch\.ops\.)?\b([a-z_]\w*\.[a-z_]\w*\.\w+)\b")
-"""As torch names an overload of an operator: ``aten.relu.default``."""
+"""Torch's name of an operator's overload, such as ``aten.relu.default``."""
 
 
 COMPILED = "compiled.zip"
@@ -37,12 +37,12 @@ INSTALL_COMPILER = "Install g++ where workers find it, as in /usr/bin."
 
 @dataclass(frozen=True)
 class Setting:
-    """For what a network is opened.
+    """Settings with which a network is opened.
 
     Attributes:
         device: where forwards run.
         threads: CPU threads of a forward.
-        scale: pixels of the output's side for one of the input's.
+        scale: upscaling factor.
         precision: of the policy, which networks and inputs have already.
         graph: folder of the files that ``Backend.build`` wrote, or of ``COMPILED``; None for none.
     """
@@ -56,13 +56,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class Opened:
-    """A network as a backend runs it.
+    """A network that is ready to run in a backend.
 
     Attributes:
         run: takes the network's input (1, C, H, W) in the policy's form, and gives its output
             (1, C, scale*H, scale*W) of a floating type.
-        versions: of the libraries beside PyTorch that compute it, by name.
-        options: that were set, by name, as the library gives them back.
+        versions: versions of the libraries, other than PyTorch, that compute it, by name.
+        options: options that were set, by name, as the library reports them.
     """
 
     run: Callable[[torch.Tensor], Any]
@@ -75,10 +75,10 @@ class Held:
     """The content of a backend's graph.
 
     Attributes:
-        parameters: numbers of floating type in it.
-        operators: how often each occurs, by name.
-        float_products: convolutions and matrix products in it that compute in floating type though
-            the graph is of integers, by name of the operator.
+        parameters: how many floating-point numbers it holds.
+        operators: how often each operator occurs, by name.
+        float_products: in a graph of integers, how many convolutions and matrix products still
+            compute in floating point, by name of the operator.
     """
 
     parameters: int
@@ -90,19 +90,19 @@ class Backend:
     """One way to run a forward.
 
     Attributes:
-        name: by which it is chosen.
+        name: its name on the command line.
         title: its name in tables.
-        devices: on which it runs.
-        precisions: in which it computes.
+        devices: devices on which it runs.
+        precisions: precisions in which it computes.
         channels_last: it can keep weights and input channels-last.
         since: oldest version of torch that has it.
-        packages: modules that it needs beside torch.
-        quantisers: modules that ``quantise`` needs beside these.
-        extra: of esrbench that installs both.
-        files: of the graph that it runs in place of the network's code, by name in their folder;
-            none where it runs that code.
+        packages: modules that it needs in addition to torch.
+        quantisers: modules that ``quantise`` needs in addition to these.
+        extra: extra of esrbench that installs both.
+        files: names of the files of the graph that it runs in place of the network's code; empty
+            if it runs that code.
         processes: building or running it starts a compiler.
-        form: of these files, where others can use them; empty for none.
+        form: format of these files, if other programs can use them; otherwise empty.
     """
 
     name: str
@@ -123,27 +123,27 @@ class Backend:
 
         Args:
             network: in eval mode, on the CPU.
-            example: an input, (1, C, H, W); height and width of others may differ.
+            example: an input, (1, C, H, W); other inputs may have another height and width.
             folder: receives ``files``.
 
         Raises:
-            MeasurementError: what of the network it cannot take.
+            MeasurementError: names the part of the network that the backend cannot run.
         """
         raise NotImplementedError
 
     def quantise(
         self, folder: Path, inputs: Sequence[torch.Tensor], precision: str, *, fp32_ends: bool
     ) -> Held:
-        """Replace the graph in a folder by one of integers, in a worker; a backend may have none.
+        """Replace the graph in a folder by one of integers, in a worker. Not every backend can.
 
         Args:
-            folder: of ``files``, as ``build`` wrote them.
-            inputs: that show which values activations take, (1, C, H, W) each.
+            folder: holds ``files``, as ``build`` wrote them.
+            inputs: sample inputs, (1, C, H, W) each; they show the range of each activation.
             precision: ``int8`` or ``int8-w16``.
             fp32_ends: leave the first and the last convolution in float32.
 
         Raises:
-            MeasurementError: as of ``quantising`` and ``require_integers``.
+            MeasurementError: see ``quantising`` and ``require_integers``.
         """
         raise NotImplementedError
 
@@ -160,23 +160,24 @@ class Backend:
 
         Args:
             network: in eval mode, on the device, in the policy's form.
-            setting: for what.
+            setting: device, threads and the other settings.
 
         Raises:
-            MeasurementError: it cannot be had as it is set.
+            MeasurementError: the library does not take these settings.
         """
         raise NotImplementedError
 
     def needs(self, precision: str) -> tuple[str, ...]:
-        """Modules beside torch by which a graph of a precision is built."""
+        """Modules, in addition to torch, that building a graph of a precision needs."""
         return self.packages + (self.quantisers if precision.startswith("int") else ())
 
     def missing(self, torch: str, *, precision: str = "fp32") -> tuple[str, str] | None:
-        """What of an environment it cannot do without, in words, and what to do; None for nothing.
+        """What it needs but an environment lacks, in words, and what to do; None for nothing.
 
         Args:
-            torch: version there; packages are looked for in this environment.
-            precision: of a graph that is built there; one that was built needs no quantiser.
+            torch: version of torch there; packages are looked for in this environment.
+            precision: precision of a graph that is built there; a graph that exists already needs
+                no quantiser.
         """
         if tuple(map(int, re.findall(r"\d+", torch)[:2])) < self.since:
             oldest = ".".join(map(str, self.since))
@@ -189,7 +190,7 @@ class Backend:
         return f"{self.name} needs {series(absent)}", install
 
     def refuses(self, policy: ForwardPolicy, device: str) -> str | None:
-        """The part of a policy that it cannot follow, in words, or None."""
+        """The part of a policy that it does not support, in words, or None."""
         if device not in self.devices:
             return f"{self.name} does not run on {device}"
         if policy.precision not in self.precisions:
@@ -220,15 +221,15 @@ def get_backend(name: str) -> Backend:
 
 
 def require_set(name: str, asked: Mapping[str, str], found: Mapping[str, str]) -> None:
-    """Refuse options that a library did not take over.
+    """Raise an error if a library did not apply some options.
 
     Args:
-        name: of the backend.
-        asked: values by option.
-        found: the same options as the library gives them back.
+        name: name of the backend.
+        asked: wanted value of each option.
+        found: value of each option as the library reports it.
 
     Raises:
-        MeasurementError: names each.
+        MeasurementError: options differ; each is named.
     """
     wrong = [
         f"{option} is {found.get(option, 'unknown')}, not {value}"
@@ -238,19 +239,19 @@ def require_set(name: str, asked: Mapping[str, str], found: Mapping[str, str]) -
     if wrong:
         raise MeasurementError(
             f"{name} did not apply all settings: {'; '.join(wrong)}",
-            advice="Unset variables of the environment that configure it.",
+            advice="Unset environment variables that configure it.",
         )
 
 
 @contextmanager
 def quantising(title: str) -> Iterator[None]:
-    """Say in one line at what a library failed that quantises a graph.
+    """Turn any failure of a library that quantises a graph into an error of one line.
 
     Args:
-        title: of the backend.
+        title: title of the backend.
 
     Raises:
-        MeasurementError: in place of whatever was raised.
+        MeasurementError: replaces any error in the block.
     """
     try:
         yield
@@ -263,15 +264,15 @@ def quantising(title: str) -> Iterator[None]:
 
 
 def require_integers(title: str, floats: Mapping[str, int], products: Mapping[str, int]) -> None:
-    """Refuse a graph of which nothing was quantised.
+    """Raise an error if nothing in a graph was quantised.
 
     Args:
-        title: of the backend.
-        floats: convolutions and matrix products in floating type, by name of the operator.
-        products: all of them, likewise.
+        title: title of the backend.
+        floats: how many convolutions and matrix products are in floating point, by operator.
+        products: how many there are in all, by operator.
 
     Raises:
-        MeasurementError: all are in floating type.
+        MeasurementError: all are in floating point.
     """
     if floats == products:
         listed = ", ".join(floats) or "it has none"
@@ -282,7 +283,7 @@ def require_integers(title: str, floats: Mapping[str, int], products: Mapping[st
 
 
 class UntranslatedError(MeasurementError):
-    """A backend cannot take a network because of an operator, or of its code.
+    """A backend cannot run a network because of one of its operators, or because of its code.
 
     Attributes:
         stack: the lines of code that caused it, as PyTorch reports them.
@@ -305,8 +306,9 @@ def traced(network: nn.Module, example: torch.Tensor) -> Any:
         A ``torch.export.ExportedProgram``.
 
     Raises:
-        MeasurementError: this torch cannot do it.
-        Exception: what the network's code or torch raises where the code needs values or a size.
+        MeasurementError: this version of torch cannot export.
+        Exception: any error of the network's code or of torch, if the code depends on values or on
+            one size.
     """
     import torch
 
@@ -321,14 +323,14 @@ def traced(network: nn.Module, example: torch.Tensor) -> Any:
 
 @contextmanager
 def naming_operators(program: Any, into: str) -> Iterator[None]:
-    """Name the operator that a translation of a program fails at, and where it was called.
+    """If a translation fails, name the operator that caused it, and the code that called it.
 
     Args:
-        program: of ``traced``.
-        into: what it is translated into, for the message.
+        program: the result of ``traced``.
+        into: the format that it is translated into, for the message.
 
     Raises:
-        UntranslatedError: in place of whatever was raised that is no error of ours.
+        UntranslatedError: replaces any error in the block that is not esrbench's own.
     """
     try:
         yield
@@ -338,7 +340,7 @@ def naming_operators(program: Any, into: str) -> Iterator[None]:
         said, cause = str(error), error.__cause__
         while cause is not None:
             said, cause = f"{said}\n{cause}", cause.__cause__
-        # Told first by those who list several.
+        # If several operators are named, those without a conversion rule come first.
         lacking = "\n".join(re.findall("No conversion rule found.*", said))
         named = OPERATOR.findall(f"{lacking}\n{said}")
         calls = _calls(program)

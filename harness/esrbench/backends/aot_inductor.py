@@ -1,4 +1,4 @@
-"""PyTorch's compiler ahead of time: what ``torch.export`` traces becomes one library."""
+"""PyTorch's ahead-of-time compiler: it makes one library of what ``torch.export`` traces."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PACKAGE = "network.pt2"
 OPTIONS = {
     # Otherwise the number of threads of the build is compiled in.
     "cpp.dynamic_threads": True,
-    # Instructions that the CPU has are not tried by compiling programs.
+    # The compiler must not build test programs to find the CPU's instructions.
     "cpp.vec_isa_ok": True,
 }
-"""Of the compiler, by name; all others are its defaults."""
+"""Options of the compiler, by name; all others keep their defaults."""
 
 
 class AotInductor(Backend):
-    """AOTInductor on the CPU: one build, of this CPU's instructions, for images of any size."""
+    """AOTInductor on the CPU: one build for images of any size, with this CPU's instructions."""
 
     name = "aot-inductor"
     title = "AOTInductor"
@@ -39,9 +39,9 @@ class AotInductor(Backend):
         """Write a package of machine code and weights.
 
         Raises:
-            UntranslatedError: the compiler cannot take an operator.
+            UntranslatedError: the compiler does not support an operator.
             MeasurementError: this torch has no such compiler, or there is no C++ compiler.
-            Exception: as of ``traced``.
+            Exception: see ``traced``.
         """
         import torch
         from torch import _inductor as inductor
@@ -58,7 +58,7 @@ class AotInductor(Backend):
                 raise MeasurementError(message, advice=INSTALL_COMPILER) from error
         tensors = (*program.state_dict.values(), *program.constants.values())
         floating = (each for each in tensors if each.is_floating_point())
-        # Others compute sizes.
+        # Other operators compute sizes.
         kinds = Counter(
             str(node.target)
             for node in program.graph.nodes

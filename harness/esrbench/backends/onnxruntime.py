@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU, of a graph that torch exports with any height and width."""
+"""ONNX Runtime on the CPU. It runs a graph that torch exports for any height and width."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ENTRIES = {
     "session.inter_op.allow_spinning": "0",
     "session.set_denormal_as_zero": "0",
 }
-"""Of the session's configuration."""
+"""Options of the session's configuration."""
 
 
 class OnnxRuntime(Backend):
@@ -48,16 +48,16 @@ class OnnxRuntime(Backend):
     form = "onnx"
 
     def build(self, network: nn.Module, example: torch.Tensor, folder: Path) -> Held:
-        """Write an ONNX file that holds its weights; errors as of ``export``."""
+        """Write an ONNX file that holds the weights; for errors see ``export``."""
         return held(export(network, example, folder / GRAPH))
 
     def quantise(
         self, folder: Path, inputs: Sequence[torch.Tensor], precision: str, *, fp32_ends: bool
     ) -> Held:
-        """Quantise by ranges from the least to the greatest value, weights a channel.
+        """Quantise by the range from the least to the greatest value; weights by channel.
 
-        Activations are unsigned, since this processor's kernels are for such alone. Sums stay in
-        float32: rounding both terms of a residual costs quality (RFDN 0.13 dB) and wins no time.
+        Activations are unsigned, because this CPU's kernels take no others. Sums stay in float32:
+        rounding both terms of a residual costs quality (RFDN: 0.13 dB) and saves no time.
         """
         import onnx
         from onnxruntime.quantization import QuantType, quantize_static
@@ -65,7 +65,7 @@ class OnnxRuntime(Backend):
 
         path = str(folder / GRAPH)
         with quantising(self.title):
-            # Symbolic shapes fail at some enlargements, and the graph has shapes from torch.
+            # Symbolic shapes fail at some upsampling operators; torch has written shapes already.
             quant_pre_process(path, path, skip_symbolic_shape=True)
             nodes = onnx.load(path).graph.node
             convolutions = [node.name for node in nodes if node.op_type == "Conv"]
@@ -84,7 +84,7 @@ class OnnxRuntime(Backend):
         return _held_integers(onnx.load(path))
 
     def open(self, network: nn.Module, setting: Setting) -> Opened:  # noqa: ARG002 - the graph holds it
-        """A session of as many threads as the protocol has."""
+        """A session with the protocol's number of threads."""
         import numpy as np
         import onnxruntime
         import torch
@@ -92,7 +92,7 @@ class OnnxRuntime(Backend):
         if setting.graph is None:
             raise AssertionError("onnxruntime runs a graph")
         options = onnxruntime.SessionOptions()
-        # Given a number, it leaves the CPUs of threads alone: they inherit this process's.
+        # With a given number, it does not pin threads: they inherit the CPUs of this process.
         options.intra_op_num_threads = setting.threads
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
@@ -147,14 +147,14 @@ def export(network: nn.Module, example: torch.Tensor, path: Path) -> Any:
     Args:
         network: in eval mode, on the CPU.
         example: an input, (1, C, H, W).
-        path: of the file.
+        path: the file to write.
 
     Returns:
         The ``onnx.ModelProto`` that was written.
 
     Raises:
         UntranslatedError: ONNX lacks an operator.
-        Exception: as of ``traced``.
+        Exception: see ``traced``.
     """
     import onnx
     import torch
@@ -193,11 +193,11 @@ def held(model: Any) -> Held:
 
 
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"})
-"""Operators that multiply what they are given by weights or by one another."""
+"""Operators that multiply their inputs by weights or by each other."""
 
 
 class _Inputs:
-    """Gives a quantiser one input after the other; it never asks for the class of its own."""
+    """Gives a quantiser one input after the other. The quantiser asks for no base class."""
 
     def __init__(self, inputs: Sequence[torch.Tensor]) -> None:
         self._left = iter(inputs)

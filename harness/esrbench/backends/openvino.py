@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, of a graph that is converted from what torch exports."""
+"""OpenVINO on the CPU. It runs a graph that is converted from what torch exports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 GRAPH = "network.xml"
 FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
-"""For all that is not quantised."""
+"""Data type of all that is not quantised."""
 CONVOLUTIONS = {"Convolution": "Convolution", "GroupConvolution": "Convolution"}
 PRODUCTS = {
     **CONVOLUTIONS,
@@ -35,17 +35,18 @@ PRODUCTS = {
     "GroupConvolutionBackpropData": "ConvolutionBackpropData",
     "MatMul": "MatMul",
 }
-"""Operators that multiply what they are given by weights or by one another, and their names without
+"""Operators that multiply their inputs by weights or by each other; values are names without
 groups."""
 NEAR_DB = 50.0
-"""PSNR of SR in integers against SR in float32 that is near enough. If a network has 30 dB and both
-errors are independent, it loses 0.04 dB."""
+"""Sufficient PSNR of quantised SR against float32 SR. A network of 30 dB loses 0.04 dB then, if
+both errors are independent."""
 MOST_COMPARED = 4
-"""Inputs whose SR is compared, evenly over all. A group of operators takes a forward of each."""
+"""Number of inputs, spread evenly over all, whose SR is compared. Each group of operators needs one
+forward of each."""
 
 
 class OpenVino(Backend):
-    """OpenVINO's CPU plugin in float32, which it leaves by itself for bfloat16 where it can."""
+    """OpenVINO's CPU plugin in float32. By default it would use bfloat16 where the CPU can."""
 
     name = "openvino"
     title = "OpenVINO"
@@ -61,7 +62,7 @@ class OpenVino(Backend):
 
         Raises:
             UntranslatedError: OpenVINO lacks an operator.
-            Exception: as of ``traced``.
+            Exception: see ``traced``.
         """
         import openvino
 
@@ -75,14 +76,14 @@ class OpenVino(Backend):
         self,
         folder: Path,
         inputs: Sequence[torch.Tensor],
-        precision: str,  # noqa: ARG002 - int8 alone
+        precision: str,  # noqa: ARG002 - always int8
         *,
         fp32_ends: bool,
     ) -> Held:
         """Quantise by NNCF with accuracy control, in 8 bits.
 
-        Groups of operators return to float32, those that cost most first, until the PSNR of SR
-        against SR in float32 is ``NEAR_DB``.
+        Groups of operators go back to float32, those that lower PSNR most first, until the PSNR of
+        SR against float32 SR is ``NEAR_DB``.
         """
         import nncf
         import openvino
@@ -117,7 +118,7 @@ class OpenVino(Backend):
         return replace(held(model), float_products=dict(floats.most_common()))
 
     def open(self, network: nn.Module, setting: Setting) -> Opened:  # noqa: ARG002 - the graph holds it
-        """A request of as many threads as the protocol has."""
+        """An inference request with the protocol's number of threads."""
         import openvino
         import torch
 
@@ -164,7 +165,7 @@ def held(model: Any) -> Held:
 
 
 def _multiplies_floats(product: Any) -> bool:
-    """Whether the second factor of a product, its weights where it has any, is not quantised."""
+    """Whether the second factor of a product (its weights, if it has any) is not quantised."""
     node = product.input_value(1).get_node()
     while node.get_type_name() in {"Convert", "Multiply", "Reshape", "Subtract", "Transpose"}:
         node = node.input_value(0).get_node()
@@ -180,9 +181,9 @@ def _with_sr(exact: Any, images: Sequence[Any]) -> list[tuple[Any, Any]]:
 
 
 def _psnr(compiled: Any, pairs: Iterable[tuple[Any, Any]]) -> tuple[float, None]:
-    """PSNR of a model's SR against that in float32, at most ``NEAR_DB``, as NNCF asks for it.
+    """PSNR in dB of a model's SR against float32 SR, at most ``NEAR_DB``, in the form for NNCF.
 
-    The peak is the greatest value in float32, since data ranges differ.
+    The peak is the greatest value of the float32 SR, because data ranges differ.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""TensorRT on an NVIDIA GPU, of the graph that ONNX Runtime runs too."""
+"""TensorRT on an NVIDIA GPU. It runs the same graph as ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from esrbench.backends import Setting
 
 SIDES = (8, 256, 1024)
-"""Sides of an input: the least, the one that kernels are chosen for, and the greatest."""
+"""Sides of an input in pixels: the smallest, the one that kernels are chosen for, the largest."""
 
 
 class TensorRt(Backend):
@@ -32,7 +32,7 @@ class TensorRt(Backend):
     files = (GRAPH,)
 
     def build(self, network: nn.Module, example: torch.Tensor, folder: Path) -> Held:
-        """Write an ONNX file that holds its weights; errors as of ``onnxruntime.export``."""
+        """Write an ONNX file that holds the weights; for errors see ``onnxruntime.export``."""
         return held(export(network, example, folder / GRAPH))
 
     def open(self, network: nn.Module, setting: Setting) -> Opened:  # noqa: ARG002 - the graph holds it
@@ -80,7 +80,7 @@ class TensorRt(Backend):
 
 
 def _engine(logger: Any, graph: Path, setting: Setting) -> tuple[Any, dict[str, str]]:
-    """The engine of an ONNX file, and the options of its builder as it gives them back."""
+    """The engine of an ONNX file, and the options as its builder reports them."""
     import tensorrt
 
     builder = tensorrt.Builder(logger)

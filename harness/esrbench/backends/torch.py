@@ -1,4 +1,4 @@
-"""PyTorch as it is written: eager, the backend that all others are compared with."""
+"""Eager PyTorch: the backend that all others are compared with."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ class Compile(Backend):
         """The network within the compiler, which finds there what another process compiled.
 
         Raises:
-            MeasurementError: a variable overrides what is set here; and
-                from a forward, where it could not be compiled.
+            MeasurementError: an environment variable overrides our settings. A forward raises it
+                too, if the network could not be compiled.
         """
         if os.environ.get(OVERRIDE):
             raise MeasurementError(
@@ -71,8 +71,8 @@ class Compile(Backend):
 class CompiledNetwork:
     """A network compiled by ``torch.compile`` in its default mode.
 
-    It never falls back to eager: a shape too many for the compiler and a compiler that is
-    switched off fail like one that is missing.
+    It never falls back to eager. It raises an error if the compiler is missing or switched off, or
+    if the network runs in more shapes than the compiler allows.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -83,7 +83,7 @@ class CompiledNetwork:
         refuse_recompiling()
         keep_denormals_when_compiling()
         forward = inspect.unwrap(getattr(type(network), "forward", network))
-        # A forward that is no function of Python has none.
+        # Only a Python function has code.
         code = getattr(forward, "__code__", None)
         self._begins = code and f'File "{code.co_filename}", line {code.co_firstlineno}'
         # We do not use network.compile(), which does not compile a single layer of PyTorch's own.
@@ -102,7 +102,7 @@ class CompiledNetwork:
         try:
             output: torch.Tensor = self._network(pixels)
         except Exception as error:
-            # Its class of a shape too many is no child of the others and has two names.
+            # The compiler's error for too many shapes has no common base class and two names.
             if not any("torch._dynamo" in each.__module__ for each in type(error).__mro__):
                 raise
             said = f"{error}\n{error.__cause__ or ''}"
@@ -134,7 +134,7 @@ class CompiledNetwork:
         self._proven = True
 
     def _untranslated(self, message: str, said: str, advice: str) -> UntranslatedError:
-        """An error at the place that PyTorch tells, or else where ``forward`` begins."""
+        """An error at the line that PyTorch names, or at the start of ``forward``."""
         return UntranslatedError(message, stack=f"{self._begins}\n{said}", advice=advice)
 
 

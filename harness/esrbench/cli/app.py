@@ -1,4 +1,4 @@
-"""The command-line application: every verb, and how errors leave it."""
+"""The command-line application: every verb, and how errors are reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 TRACEBACK_CHARACTERS = 500
-"""Most of a line of a traceback."""
+"""Largest length of a line of a traceback."""
 
 app = typer.Typer(
     name="esrbench",
@@ -68,11 +68,11 @@ def main() -> NoReturn:
     """Entry point of ``esrbench``."""
     as_json = "--json" in sys.argv
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A stream that does not take a sign gets what stands for it, rather than a traceback.
+        # If a stream cannot show a character, print a replacement instead of a traceback.
         codecs.register_error("esrbench", partial(_stand_in, as_json=as_json))
         sys.stdout.reconfigure(errors="esrbench")
     for number in (signal.SIGTERM, signal.SIGHUP):
-        # nohup has the hang-up ignored, and it stays so.
+        # nohup ignores the hang-up signal, and we leave it so.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -88,7 +88,7 @@ def main() -> NoReturn:
         said = f"{origin_of(error)}{error.format_message()}"
         report_error(UsageError(said, advice=advice), as_json=as_json)
         sys.exit(UsageError.exit_code)
-    except Exception:  # noqa: BLE001 - Python's own exit code for these is that of a regression
+    except Exception:  # noqa: BLE001 - Python would exit with 1, which means a regression
         _print_traceback()
         sys.exit(EXIT_BUG)
     if code == EXIT_INTERRUPTED:
@@ -97,7 +97,7 @@ def main() -> NoReturn:
 
 
 def _stand_in(error: UnicodeError, *, as_json: bool) -> tuple[str, int]:
-    """ASCII for text that a stream does not take; in JSON, whose strings alone have it, escapes."""
+    """ASCII for text that a stream cannot show; in JSON, only strings have such text: escapes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
@@ -105,7 +105,7 @@ def _stand_in(error: UnicodeError, *, as_json: bool) -> tuple[str, int]:
 
 
 def _print_traceback() -> None:
-    """What went wrong in us; the message of an exception may hold a stranger's words."""
+    """Print an error of ours, line by line, because its message may hold a stranger's text."""
     for each in traceback.format_exc().splitlines():
         indent = " " * (len(each) - len(each.lstrip(" ")))
         print(indent + line(each, TRACEBACK_CHARACTERS), file=sys.stderr)  # noqa: T201

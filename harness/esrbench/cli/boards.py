@@ -80,14 +80,13 @@ def chosen_board(
     as_of: datetime | None = None,
     resample: bool = False,
 ) -> tuple[Leaderboard, list[RunRecord], list[Notice]]:
-    """The board that the options ask for, the records that it was chosen from, and what is unread.
+    """The board that the options ask for, the records it was chosen from, and unreadable files.
 
-    Records are without raw samples; ``Store.with_samples`` adds them.
-
-    For hidden test sets, records and board have no names and no scores of images.
+    Records have no raw samples; ``Store.with_samples`` adds them. For hidden test sets, records and
+    board have no names and no scores of images.
 
     Raises:
-        UsageError: options that exclude each other, an unknown rule, or no such records.
+        UsageError: options exclude each other, a rule is unknown, or there are no such records.
     """
     from esrbench.ranking.rules import get_rule
 
@@ -140,7 +139,7 @@ def _stored(
     *,
     as_of: datetime | None,
 ) -> tuple[list[RunRecord], list[RunRecord], list[Notice]]:
-    """Records of a data set and scale, or of all; the others; and notices on unreadable files.
+    """Records of a data set and scale, or all; the other records; notices on unreadable files.
 
     Raises:
         UsageError: there are none.

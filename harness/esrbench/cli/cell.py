@@ -26,8 +26,8 @@ def cell_command(
 ) -> None:
     """Make what is missing of one cell of a suite on this machine.
 
-    Engines run this command on the nodes of a cluster. Run it by hand to help a suite on, from any
-    machine that sees its files: of two that make the same pass the first counts.
+    Engines run this command on the nodes of a cluster. You can also run it by hand, on any machine
+    that sees the suite's files, to speed a suite up. If two make the same pass, the first counts.
     """
     from esrbench.runs.suite import run_cell
 

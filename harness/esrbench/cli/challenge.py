@@ -37,10 +37,10 @@ BESIDE_A_CHALLENGE = frozenset(
 
 
 def challenge_file(ctx: typer.Context, names: Sequence[str]) -> Path | None:
-    """The challenge that is to be run, or None where options say what is.
+    """The challenge to run, or None if options say what to run.
 
     Raises:
-        UsageError: a challenge with other names or with options that it says itself.
+        UsageError: a challenge together with other names, or with options that its file sets.
     """
     file = next((name for name in names if name.endswith(".toml")), None)
     if file is None:

@@ -54,7 +54,7 @@ WeightsOption = Annotated[
 
 
 UPDATED_BY = ("baseline", "scale", "data", "weights", "python", "device", "threads")
-"""Options of a check that its baseline is updated with, too."""
+"""Options of a check that an update of its baseline takes too."""
 
 
 def check_command(
@@ -110,12 +110,12 @@ def check_command(
     timeout: TimeoutOption = 900,
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="End with 1 where something could not be judged."),
+        typer.Option("--strict", help="End with 1 if something could not be judged."),
     ] = False,
     lenient: Annotated[
         bool,
         typer.Option(
-            "--lenient", help="End with 0 where nothing is worse but not all could be judged."
+            "--lenient", help="End with 0 if nothing is worse but not all could be judged."
         ),
     ] = False,
     junit: Annotated[
@@ -211,10 +211,10 @@ def to_paste(ctx: typer.Context, advice: str | None, *names: str) -> str | None:
 
 
 def parse_metrics(specs: Sequence[str], *, runtime: bool) -> frozenset[str]:
-    """Metrics from their keys or the names of groups, by commas.
+    """Metrics from their keys or from names of groups, separated by commas.
 
     Raises:
-        UsageError: an unknown metric, or none is left.
+        UsageError: a metric is unknown, or none is left.
     """
     from esrbench.gate.figures import COUNTS, MEASURED_MEMORY, METRIC_NAMES, SCORES
     from esrbench.gate.verdicts import RUNTIME
@@ -234,7 +234,7 @@ def parse_metrics(specs: Sequence[str], *, runtime: bool) -> frozenset[str]:
 
 
 def parse_data(specs: Sequence[str]) -> dict[str, str]:
-    """Where data sets are, by the name under which a baseline knows them."""
+    """Locations of data sets, by their names in a baseline."""
     from esrbench.data.datasets import listed_specs, parse_data_spec
 
     sources = ((parse_data_spec(spec).source, spec) for spec in listed_specs(specs))
@@ -246,9 +246,9 @@ def parse_data(specs: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def gate_bench(registry: Registry, request: Request) -> Iterator[Bench]:
-    """A bench whose progress is shown on stderr: a bar, not drawn while anything is timed.
+    """A bench that shows its progress on stderr: a bar, which is not drawn during timing.
 
-    If stderr is no terminal, print a line for each entry when it begins.
+    If stderr is not a terminal, print a line for each entry when it begins.
     """
     from esrbench.gate.bench import Bench
 
@@ -316,7 +316,7 @@ def _print_report(report: GateReport, *, as_json: bool, everything: bool) -> Non
 
 
 def _print_annotations(report: GateReport, registry: Registry, *, as_json: bool) -> None:
-    """At the networks in the checkout; GitHub reads both streams, and stdout may be JSON."""
+    """Print annotations at networks in the checkout; to stderr if stdout is JSON."""
     from esrbench.entries.sources import defined_at
     from esrbench.reports.ci import gate_annotations
 

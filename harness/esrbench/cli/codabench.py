@@ -64,7 +64,7 @@ def codabench_command(
 
 
 def run_program(program: Program, folder: Path, *, as_json: bool) -> None:
-    """Do what Codabench's worker asks for."""
+    """Run the program that Codabench's worker asks for."""
     from esrbench.challenge.codabench.programs import ingest, score
 
     if program == "ingestion":

@@ -56,7 +56,7 @@ EVERYWHERE: Final[Mapping[str, Names]] = {
     "rule": rules,
     "official": rules,
 }
-"""By the name of a parameter."""
+"""Completions by the name of a parameter."""
 OF_VERB: Final[Mapping[tuple[str, str], Names]] = {
     ("run", "baseline"): networks,
     ("race", "baseline"): networks,
@@ -67,7 +67,7 @@ OF_VERB: Final[Mapping[tuple[str, str], Names]] = {
     ("fetch", "names"): lambda text: [*data_sets(text), *networks(text)],
     ("rules", "name"): rules,
 }
-"""By the names of a verb and its parameter."""
+"""Completions by the names of a verb and its parameter."""
 
 
 def complete(verb: str, command: Any) -> None:

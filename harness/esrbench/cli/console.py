@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from esrbench.sandbox.sandbox import Sandbox
 
 ERROR_CHARACTERS = 3000
-"""Most of an error's message, which may list what is wrong with a manifest."""
+"""Largest length of an error's message, which may list the faults of a manifest."""
 NAMED_ENTRIES = 8
-"""Entries that a warning of a kind names."""
+"""Number of entries that a warning names, if it stands for several entries."""
 MOST_ADVICE = 2
-"""Pieces of advice that such a warning gives, where entries have different ones."""
+"""Number of pieces of advice that such a warning gives, if entries have different ones."""
 CARRIED: Final = {
     "--results": (
         *("run", "status", "race", "runs", "score", "leaderboard", "report", "site", "compare"),
@@ -44,10 +44,10 @@ CARRIED: Final = {
     ),
     "--data": ("run", "check", "baseline"),
 }
-"""Options that a suggested command takes over, and the commands to which they mean the same."""
+"""Options that a suggested command inherits, with the commands for which they mean the same."""
 _COMMAND = re.compile(r"`esrbench ([a-z-]+)[^`]*`")
 _WORDS = re.compile(r"next: .*|\s*(?:`[^`]*`\S*|\S+)\s*", re.DOTALL)
-"""Words, and commands as a whole: a line break within one would end it where it is pasted."""
+"""Words, and whole commands. A line break within a command would end it when it is pasted."""
 _LINE_COMMAND = re.compile(r"(?m)^(\s*)::")
 _RATIO = "\\1\N{RATIO}\N{RATIO}"
 """Replacement for two colons that a CI runner would take for a command."""
@@ -79,10 +79,10 @@ QuietOption = Annotated[
 
 @cache
 def _console() -> type[Console]:
-    """A console on which no text can be a command, wherever it came from.
+    """A console on which no text can act as a command, even if a stranger wrote it.
 
-    rich leaves control characters as they are and breaks lines where a cell ends, so that what
-    stood within a line may begin one.
+    rich leaves control characters as they are. It also breaks lines at the end of a cell, so text
+    from the middle of a line may begin a new one.
     """
     from rich.console import Console
 
@@ -96,7 +96,7 @@ def _console() -> type[Console]:
                 yield segment._replace(text=in_ascii(text) if ascii_only else text)
 
         def print(self, *objects: Any, **options: Any) -> None:
-            # Messages are not wrapped by rich, which would break a command to be pasted.
+            # rich must not wrap messages: it would break commands that users paste.
             if self.is_terminal and self.stderr:
                 objects = tuple(
                     filled(each, self.width) if isinstance(each, str) else each for each in objects
@@ -107,7 +107,7 @@ def _console() -> type[Console]:
 
 
 def filled(text: str, width: int) -> str:
-    """A message in lines of a width, broken between words; a command to be pasted stays whole."""
+    """A message in lines of a width, broken between words; commands for pasting stay whole."""
     lines = [""]
     for word in _WORDS.findall(text):
         if lines[-1].strip() and len(lines[-1] + word.rstrip()) > width:
@@ -124,16 +124,16 @@ def _shown(text: str) -> str:
 
 @contextmanager
 def many_objects() -> Iterator[None]:
-    """Make thousands of records and rows without looking for cycles among them.
+    """Make thousands of records and rows without garbage collection.
 
-    There are none, and to look for them takes as long as all else.
+    They have no cycles, and looking for cycles takes as long as everything else.
     """
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()  # else a collection looks at them all at the end of the process
+        gc.freeze()  # otherwise the last collection of the process looks at all of them
         if enabled:
             gc.enable()
 
@@ -153,9 +153,9 @@ def progress_bar(*, quiet: bool = False, eta: bool = True) -> Progress:
     """A bar of counted steps with time left, on stderr, gone when done.
 
     Args:
-        quiet: drawn only when asked to (``refresh``), not ten times a second beside what is
+        quiet: draw the bar only on ``refresh``, not ten times a second, because something is
             being timed.
-        eta: steps take about the same time, so that the time left can be told from them.
+        eta: show the time left; steps must take about the same time.
     """
     from rich.progress import (
         BarColumn,
@@ -167,7 +167,7 @@ def progress_bar(*, quiet: bool = False, eta: bool = True) -> Progress:
     )
 
     return Progress(
-        # Names of images come from strangers, and are no markup.
+        # Names of images come from strangers, and must not be read as markup.
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
@@ -180,18 +180,18 @@ def progress_bar(*, quiet: bool = False, eta: bool = True) -> Progress:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document; what cannot be seen is escaped by its number."""
+    """Print one JSON document; invisible characters are escaped by their numbers."""
     print(json_text(document), end="")  # noqa: T201
 
 
 def again(*options: str) -> str:
-    """The command as it was given, with options that it may have already: to be pasted."""
+    """The command as it was given, with further options, for pasting."""
     more = [each for each in options if each not in sys.argv]
     return shlex.join(["esrbench", *sys.argv[1:], *more])
 
 
 def command(verb: str, *words: str, **options: object) -> str:
-    """A command to be pasted; options that are None are left out, lists repeat theirs."""
+    """A command for pasting. An option that is None is left out; a list repeats its option."""
     given = [
         text
         for name, value in options.items()
@@ -203,7 +203,7 @@ def command(verb: str, *words: str, **options: object) -> str:
 
 
 def pasted(text: str) -> str:
-    """Text whose commands take over ``--results`` and ``--data`` of the command that runs."""
+    """Text whose commands inherit ``--results`` and ``--data`` from the running command."""
     verb, *words = sys.argv[1:] or [""]
     given = [
         (option, value)
@@ -215,6 +215,8 @@ def pasted(text: str) -> str:
 
     def completed(found: re.Match[str]) -> str:
         whole, other = found[0], found[1]
+        if "--help" in whole:
+            return whole
         more = [
             word
             for option, value in given
@@ -238,7 +240,7 @@ def open_registry() -> Registry:
 
 
 def print_notices(notices: Iterable[Notice], *, subject: str = "") -> None:
-    """Print typed warnings, of a subject if there is one."""
+    """Print typed warnings; a subject, if given, stands in front."""
     of = f"{subject}: " if subject else ""
     for notice in notices:
         said = sentence(line(notice.message))
@@ -260,14 +262,14 @@ def print_by_kind(
     all_shown_by: str = "",
     hint: str = "",
 ) -> None:
-    """Print typed warnings of many entries, one line a kind.
+    """Print typed warnings of many entries, one line for each kind.
 
     Args:
-        named: entries and warnings; without a name, the warning names its entries.
-        verbose: a line for each warning.
-        most: kinds that are shown, those of most entries first; None for all.
-        all_shown_by: command that shows the other kinds, too.
-        hint: how to see each of them, where some share a line.
+        named: entries and warnings; without a name, the warning itself names its entries.
+        verbose: print a line for each warning.
+        most: number of kinds to show, the most frequent first; None for all.
+        all_shown_by: command that shows the other kinds too.
+        hint: how to see each warning, if some share a line.
     """
     kinds: dict[str, dict[str, list[Notice]]] = {}
     for name, notice in named:
@@ -318,6 +320,6 @@ def report_error(error: EsrbenchError, *, as_json: bool) -> None:
     console.print(f"error: {line(error.message, ERROR_CHARACTERS)}", style="bold red", markup=False)
     for problem in problems:
         console.print(f"  - {line(problem)}", markup=False)
-    # Some advice is a list of commands, a line each.
+    # Some advice is a list of commands, one on each line.
     for each in advice.split("\n") if advice else ():
         console.print(line(each), markup=False)

@@ -1,4 +1,4 @@
-"""``esrbench convert-weights``: a stranger's pickle in, safetensors out."""
+"""``esrbench convert-weights``: convert a stranger's checkpoint to safetensors."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def convert_weights_command(
 
 
 def _target(file: Path, output: Path | None, *, force: bool) -> Path:
-    """The path to write to; it is refused before anything is read."""
+    """The path to write to. It is checked before anything is read."""
     from esrbench.entries.weight_files import require_text
 
     if not file.is_file():
@@ -104,7 +104,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _write(target: Path, content: bytes) -> None:
-    """All of it or nothing, also when the machine fails."""
+    """Write the whole file or nothing, even if the machine fails."""
     try:
         replace_file(target, content)
     except OSError as error:
@@ -118,7 +118,7 @@ def _explain(report: ConversionReport) -> None:
     lines = [f"{report.tensors} tensors ({types}), {report.elements} elements"]
     lines += [f"note: {note}" for note in report.notes]
     if report.copied:
-        lines.append(f"{report.copied} tensors now have storage of their own")
+        lines.append(f"{report.copied} tensors now have their own storage")
     if report.dropped:
         more = report.dropped - len(report.dropped_listed)
         listed = [*report.dropped_listed, *([f"{more} more"] if more else [])]

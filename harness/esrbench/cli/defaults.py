@@ -14,29 +14,29 @@ if TYPE_CHECKING:
 FILE_NAME: Final = "pyproject.toml"
 TABLE: Final = "tool.esrbench"
 COMMON: Final = ("device", "format", "results", "rule", "scale", "threads")
-"""Options that may stand in the table itself: every command that has them takes them."""
+"""Options that may stand in the table itself; they hold for every command that has them."""
 SECURITY: Final = frozenset({"isolation"})
-"""Options that no file of a repository, which may be a stranger's, may set."""
+"""Options that no file of a repository may set, because the repository may be a stranger's."""
 
 
 def defaults_of(
     verb: str, parameters: Iterable[Any], paths: Collection[str], verbs: Iterable[str]
 ) -> tuple[dict[str, Any], str]:
-    """Defaults of a command's options, as the nearest ``pyproject.toml`` with a table says.
+    """Defaults of a command's options from the nearest ``pyproject.toml`` with a table.
 
-    A path is as seen from the file.
+    Paths are relative to the file.
 
     Args:
         verb: name of the command.
-        parameters: of the command.
-        paths: names of those that are paths.
+        parameters: parameters of the command.
+        paths: names of the parameters that are paths.
         verbs: names of all commands.
 
     Returns:
-        Values by name of the parameter, and which options have one by which file, in words.
+        Values by name of the parameter; and a text that names the file and these options.
 
     Raises:
-        UsageError: the file is no TOML, has an unknown key, or a value that no option takes.
+        UsageError: the file is not TOML, or has an unknown key or a value that no option takes.
     """
     file, table = _nearest()
     if file is None:
@@ -125,7 +125,7 @@ def _refused_security(file: Path, where: str, key: str) -> UsageError:
 
 
 def origin_of(error: Exception) -> str:
-    """The source of a value that a command refuses, if it is the file; else nothing."""
+    """The file that a refused value came from; empty if it came from elsewhere."""
     context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
     source = context.get_parameter_source(parameter.name) if context and parameter else None
     return f"[{TABLE}] of {FILE_NAME}: " if getattr(source, "name", "") == "DEFAULT_MAP" else ""

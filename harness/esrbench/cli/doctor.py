@@ -1,4 +1,4 @@
-"""``esrbench doctor``: what is wrong with this machine for measuring?"""
+"""``esrbench doctor``: is this machine fit for measuring?"""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def doctor_command(
     kind, gpu = parse_device(device)
     results = results_folder or default_results()
     machine = Machine(device=kind, gpu=gpu, results=results, cache=cache_dir())
-    # A lively spinner would take CPU time from what is timed.
+    # A faster spinner would take CPU time from what is timed.
     with messages().status("looking at this machine", refresh_per_second=1):
         checks = list(examine(machine, quick=quick))
     table = examination_table(checks, device)

@@ -45,7 +45,7 @@ def fetch_command(
 
 
 def fetch_weights(name: str, scales: list[int] | None, mirror: str | None) -> list[tuple[str, str]]:
-    """Fetch a network's released weights; what was fetched and where it lies."""
+    """Fetch a network's released weights; return what was fetched and its path."""
     from esrbench.entries.weight_files import fetch_release
 
     registry = open_registry()
@@ -65,7 +65,7 @@ def fetch_weights(name: str, scales: list[int] | None, mirror: str | None) -> li
 
 
 def fetch_data(name: str, scales: list[int] | None, mirror: str | None) -> list[tuple[str, str]]:
-    """Fetch a data set; its name and where it lies."""
+    """Fetch a data set; return its name and its path."""
     from esrbench.data.datasets import fetch_dataset, get_dataset
 
     dataset = get_dataset(name)
@@ -76,7 +76,7 @@ def fetch_data(name: str, scales: list[int] | None, mirror: str | None) -> list[
 
 @contextmanager
 def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar, to be told bytes done and bytes in all."""
+    """A progress bar; call it with bytes done and bytes in all."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (

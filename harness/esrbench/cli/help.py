@@ -10,7 +10,7 @@ from esrbench.cli.console import JsonOption, print_json, results
 from esrbench.cli.tables import FormatOption, print_table
 
 WIDEST = 100
-"""Most characters in a line of prose."""
+"""Largest number of characters in a line of prose."""
 
 
 def help_command(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 WIDEST = 100
 """Columns of a help text on a wider terminal."""
 FEW_OPTIONS = 10
-"""As many options need no groups."""
+"""A command with at most this many options has no groups."""
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "What": (
         *("names", "candidate", "every", "data", "scale", "weights", "metric", "metrics", "rule"),
@@ -116,7 +116,7 @@ _GROUP_OF: Final = {name: group for group, names in GROUPS.items() for name in n
 
 
 def write_unbroken(formatter: Any, rows: Sequence[tuple[str, str]]) -> None:
-    """Write terms and what they mean, wrapped between words and not at their hyphens."""
+    """Write terms and their meanings, wrapped between words and never at hyphens."""
     begun = len(formatter.buffer)
     formatter.write_dl([(term, text.replace("-", _HYPHEN)) for term, text in rows])
     formatter.buffer[begun:] = [text.replace(_HYPHEN, "-") for text in formatter.buffer[begun:]]
@@ -147,7 +147,7 @@ class GroupedCommand(TyperCommand):
                     write_unbroken(formatter, rows[group])
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the examples, none of them broken into lines: they are there to be pasted."""
+        """Write the examples, each on one line, so that users can paste them."""
         with formatter.section("Examples"):
             for example in EXAMPLES[ctx.info_name]:
                 formatter.write(f"  {example}\n")

@@ -72,7 +72,7 @@ def _numbers(only: str | None, script: Script) -> Sequence[int]:
 
 
 def _table(entries: Sequence[ImportedEntry], script: Script, folder: Path) -> Table:
-    """A row a team, and the folder that the entries are in."""
+    """One row for each team, and the folder of the entries."""
     headings = ("team", "entry", "result", "weights", "requires", "question")
     rows = []
     for entry in entries:

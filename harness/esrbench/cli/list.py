@@ -1,4 +1,4 @@
-"""``esrbench list``: what is there to measure, measure on, and rank by."""
+"""``esrbench list``: networks, data sets, metrics and rules."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def list_command(
 
 
 def listed(records: Sequence[Mapping[str, Any]]) -> Table:
-    """A table of records, a column for each of their fields."""
+    """A table of records, with a column for each field."""
     from esrbench.reports.table import Heading, Section, Table, plain
 
     # A field that no record has gets no column: without submissions there are no teams.
@@ -123,7 +123,7 @@ def _counted_models() -> list[dict[str, Any]]:
 
 
 def _counts(complexity: Complexity) -> dict[str, Any]:
-    """Figures of every counter; None where it could not count."""
+    """Figures of every counter; None if it could not count."""
     rule = complexity.counters.get("ntire2022")
     return {
         **{f"macs_{name}": getattr(c, "macs", None) for name, c in complexity.counters.items()},

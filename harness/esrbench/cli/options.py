@@ -21,7 +21,7 @@ ScaleOption = Annotated[int, typer.Option(help="Upscaling factor.")]
 
 
 def scales_option(default: str) -> Any:
-    """Several upscaling factors; what is taken where none is given, in words."""
+    """An option for several upscaling factors; ``default`` says in words what is used without."""
     return typer.Option(help="Upscaling factor. Repeatable.", show_default=default)
 
 
@@ -145,10 +145,10 @@ ResultsOption = Annotated[
 
 
 def parse_size(text: str, option: str = "--input-size") -> tuple[int, int]:
-    """``HxW`` in LR pixels, the value of an option; a single number is a square.
+    """Read ``HxW`` in LR pixels from the value of an option; a single number is a square.
 
     Raises:
-        UsageError: not of that form.
+        UsageError: the text has another form.
     """
     parts = text.lower().split("x")
     if len(parts) in {1, 2} and all(part.isdecimal() and int(part) > 0 for part in parts):
@@ -161,7 +161,7 @@ def parse_backends(names: Sequence[str] | None, *, compiled: bool) -> tuple[str,
     """Backends in their order, each once; eager torch if none is named.
 
     Args:
-        names: as ``--backend`` gives them.
+        names: values of ``--backend``.
         compiled: ``--compile`` was given.
 
     Raises:
@@ -174,10 +174,10 @@ def parse_backends(names: Sequence[str] | None, *, compiled: bool) -> tuple[str,
 def parse_weights(
     specs: Sequence[str], names: Sequence[str]
 ) -> dict[str, Path | Literal["auto"] | None]:
-    """Weights by network name from ``NAME=FILE``, ``NAME=random`` or a lone ``FILE``.
+    """Weights by network name from ``NAME=FILE``, ``NAME=random`` or a single ``FILE``.
 
     Raises:
-        UsageError: a name that is not run, or a lone file for several networks.
+        UsageError: a named network does not run, or a single file is given for several networks.
     """
     chosen: dict[str, Path | Literal["auto"] | None] = {}
     for spec in specs:
@@ -198,7 +198,7 @@ def parse_interpreters(specs: Sequence[str]) -> dict[str, str]:
     """Interpreters by network name from ``NAME=PATH``.
 
     Raises:
-        UsageError: not of that form.
+        UsageError: the text has another form.
     """
     chosen: dict[str, str] = {}
     for spec in specs:

@@ -1,4 +1,4 @@
-"""``esrbench paper-table``: a paper's complexity columns, reproduced or refuted."""
+"""``esrbench paper-table``: check the printed complexity of a paper's networks."""
 
 from __future__ import annotations
 

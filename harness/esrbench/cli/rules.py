@@ -41,7 +41,7 @@ def rules_command(
 
 
 def _document(rule: Rule) -> dict[str, Any]:
-    """A rule with its formulas and gates in words beside the data."""
+    """A rule as data, with its formulas and gates also in words."""
     from esrbench.ranking.published import official_names
 
     return rule.model_dump(mode="json") | {
@@ -116,5 +116,5 @@ def _facts(rule: Rule) -> dict[str, list[str]]:
 
 
 def _references(rule: Rule) -> dict[str, float]:
-    """The baseline's figures, but not its PSNR for interpolation's."""
+    """The baseline's figures without PSNR, which could be taken for the interpolation's."""
     return {key: value for key, value in rule.published.items() if not key.startswith("psnr")}

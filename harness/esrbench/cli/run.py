@@ -113,7 +113,7 @@ def run_command(
     engine_option: EngineOptions = None,
     threads: ThreadsOption = None,
     input_size: Annotated[
-        str, typer.Option(help="LR size at which complexity and runtime are taken.")
+        str, typer.Option(help="LR size at which complexity and runtime are measured.")
     ] = "256x256",
     effort: Annotated[
         Effort | None,
@@ -180,7 +180,7 @@ def run_command(
         typer.Option(help="Network that runs in every round, to set runtimes in relation to."),
     ] = None,
     order_seed: Annotated[
-        int, typer.Option(min=0, help="Of the random order of entries in each round.")
+        int, typer.Option(min=0, help="Seed of the random order of entries in each round.")
     ] = 0,
     precision: OwnPrecisionOption = None,
     calibrate_with: CalibrateOption = None,
@@ -204,11 +204,11 @@ def run_command(
         typer.Option(help="Folder for SR images as PNG.", file_okay=False),
     ] = None,
     isolation: IsolationOption = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Of random weights and inputs.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of random weights and inputs.")] = 0,
     timeout: TimeoutOption = 900,
     entry_timeout: Annotated[
         float,
-        typer.Option(min=1, help="Seconds that all of an entry may take on a data set."),
+        typer.Option(min=1, help="Seconds that a whole entry may take on a data set."),
     ] = 86400,
     results: ResultsOption = None,
     resume: Annotated[
@@ -216,8 +216,8 @@ def run_command(
         typer.Option(
             "--resume",
             help=(
-                "Go on with the same suite where it was cut short. If none was, measure only what "
-                "has no finished record of the same code, weights, data, protocol and machine."
+                "Continue the same suite if it was interrupted. Otherwise, measure only what has "
+                "no finished record of the same code, weights, data, protocol and machine."
             ),
         ),
     ] = False,
@@ -358,10 +358,10 @@ def run_command(
 
 
 def choose_design(effort: Effort, **given: float | None) -> LatencyDesign:
-    """The design of an effort, with the settings that were given in place of its own.
+    """The design of an effort, in which given settings replace its own.
 
     Raises:
-        UsageError: settings that cannot be, or that exclude one another.
+        UsageError: settings are out of range, or exclude one another.
     """
     design = EFFORTS[effort]
     own = {name: value for name, value in given.items() if value is not None}
@@ -382,10 +382,10 @@ def choose_design(effort: Effort, **given: float | None) -> LatencyDesign:
 def choose_engine(
     device: str, name: EngineName | None, options: Sequence[str]
 ) -> tuple[Device, int | None, Engine | None]:
-    """The kind of device, its number where this machine measures, and the engine.
+    """The kind of device, its number if this machine measures, and the engine.
 
     Raises:
-        UsageError: a device, an engine or an option that there is not.
+        UsageError: there is no such device, engine or option.
     """
     from esrbench.devices import gpu_numbers, parse_devices
     from esrbench.engines.opening import open_engine, parse_settings

@@ -1,4 +1,4 @@
-"""``esrbench runs``: what is stored, and what an organiser decides about it."""
+"""``esrbench runs``: stored runs, and an organiser's decisions about them."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def runs_command(
 def _print_runs(
     store: Store, names: Sequence[str], form: str, *, whole: bool, as_json: bool
 ) -> None:
-    """Print a line a run, oldest first, and below them what was decided about them."""
+    """Print one line for each run, oldest first, and the decisions about them below."""
     from esrbench.reports.table import Note
     from esrbench.runs.run_states import RunStates
 

@@ -41,7 +41,7 @@ def show_command(
 
 
 def find(name: str, store: Store) -> BaseModel:
-    """The network, data set or run of a name.
+    """The network, data set or run with a name.
 
     Raises:
         UsageError: nothing has that name.

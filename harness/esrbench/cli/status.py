@@ -1,4 +1,4 @@
-"""``esrbench status``: how far a suite is, over all machines that make it."""
+"""``esrbench status``: progress of a suite, over all machines that work on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from esrbench.reports.table import Table
 
 PAUSE: Final = 5.0
-"""Seconds between two looks."""
+"""Seconds between two updates."""
 
 
 def status_command(
@@ -39,15 +39,15 @@ def status_command(
 ) -> None:
     """Show how far a suite is over all machines: entries, cells, time left, failures.
 
-    Any machine that sees the folder of results can look; nothing is measured.
+    It works on any machine that sees the folder of results, and measures nothing.
     """
     from esrbench.challenge.file import read_challenge
     from esrbench.reports.status import status_table
     from esrbench.runs.status import Onlooker
 
     if watch and (as_json or table_format != "terminal"):
-        message = "--watch shows one look after the other, which makes no document"
-        raise UsageError(message, advice="Leave --watch, or --json and --format, out.")
+        message = "--watch shows one table after the other, but --json and --format print one"
+        raise UsageError(message, advice="Leave out --watch, or --json and --format.")
     where, caption = folder or default_results(), ""
     if challenge is not None:
         given = read_challenge(challenge)

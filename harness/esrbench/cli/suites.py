@@ -42,13 +42,13 @@ if TYPE_CHECKING:
 ROW = ("psnr_rgb", "params", "macs_ntire2022", "activations_ntire2022")
 """Metrics that are shown as soon as an entry is scored and counted."""
 ROW_TIMED = ("runtime_images",)
-"""Metrics that are shown once it is timed too."""
+"""Metrics that are shown once an entry is timed."""
 MOST_WARNINGS = 2
-"""Kinds of warnings that are shown below a table, unless all are wanted."""
+"""Number of kinds of warnings that are shown below a table, without ``--verbose``."""
 
 
 def shown_values(record: RunRecord, metrics: Iterable[str]) -> Iterator[str]:
-    """Metrics of a record that there are, as ``Params 0.433 M``."""
+    """Available metrics of a record, such as ``Params 0.433 M``."""
     for key in metrics:
         value = record.values.get(key)
         if isinstance(value, Value):
@@ -57,7 +57,7 @@ def shown_values(record: RunRecord, metrics: Iterable[str]) -> Iterator[str]:
 
 @contextmanager
 def images_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each data set while its images are checked, to be told name, done and all."""
+    """A bar for each data set while its images are checked; call it with name, done and all."""
     with progress_bar() as progress:
         bars: dict[str, TaskID] = {}
 
@@ -81,7 +81,7 @@ def print_plan(
     """Print what suites would run.
 
     Raises:
-        UsageError: JSON of several.
+        UsageError: JSON of several suites is asked for.
     """
     from esrbench.reports.forecast import forecast_table
     from esrbench.runs.forecast import forecast
@@ -107,16 +107,16 @@ def execute(
     """Run suites one after the other, under a progress bar.
 
     Args:
-        suites: the plans, one a backend.
-        store: of the records.
-        known: receives records that were there.
-        resume: as of ``run_suite``.
-        engine: likewise.
-        timeout_seconds: likewise.
-        entry_seconds: likewise.
+        suites: the plans, one for each backend.
+        store: store of the records.
+        known: receives records that existed already.
+        resume: see ``run_suite``.
+        engine: see ``run_suite``.
+        timeout_seconds: see ``run_suite``.
+        entry_seconds: see ``run_suite``.
 
     Returns:
-        The records made, and whether they were interrupted.
+        The records that were made, and whether a suite was interrupted.
     """
     from esrbench.runs.suite import run_suite
 
@@ -188,15 +188,15 @@ def conclude(
     verbose: bool,
     as_json: bool,
 ) -> None:
-    """Print what came of a suite, and end with the code that says how it went.
+    """Print the results of a suite, and end with its exit code.
 
     Args:
-        records: of the suite, those that were there included.
-        boards: to print.
-        store: of the records.
-        interrupted: it was cut short.
-        count: of new records.
-        following: what a user may do next: commands, and what they are for.
+        records: records of the suite, with those that existed already.
+        boards: boards to print.
+        store: store of the records.
+        interrupted: the suite was interrupted.
+        count: number of new records.
+        following: next commands for the user, and what they are for.
         verbose: print every warning.
         as_json: print the records as one document instead of the boards.
     """
@@ -221,7 +221,7 @@ def conclude(
     report(records, verbose=verbose)
     if interrupted:
         runs = plural(len(records), "finished run")
-        said = f"interrupted: {runs} in {store.runs}; `{again('--resume')}` goes on"
+        said = f"interrupted: {runs} in {store.runs}; `{again('--resume')}` continues"
         messages().print(said, markup=False)
         sys.exit(EXIT_INTERRUPTED)
     messages().print(f"{plural(count, 'new record')} in {store.runs}", markup=False)
@@ -233,9 +233,9 @@ def conclude(
 
 
 def report(records: Sequence[RunRecord], *, verbose: bool = False) -> None:
-    """Warnings of the runs, and what would complete them.
+    """Print warnings of the runs, and hints on how to complete them.
 
-    Unless all are wanted, a warning of each of the two most frequent kinds, and one hint.
+    Without ``verbose``, print one warning for each of the two most frequent kinds, and one hint.
     """
     several = len({record.data.digest for record in records}) > 1
     named = [

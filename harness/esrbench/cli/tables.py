@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Form = str
 else:
-    Form = Literal[format_names()]  # whatever forms there are
+    Form = Literal[format_names()]  # all formats
 
 FormatOption = Annotated[Form, typer.Option("--format", help="Form of the table.")]
 NotesOption = Annotated[
@@ -49,12 +49,12 @@ def print_table(
     """Print a table on stdout.
 
     Args:
-        table: any.
+        table: any table.
         form: one of ``format_names()``.
-        label: for references in LaTeX, instead of the table's own.
-        notes: a wish for the table's details below it.
-        hint: say how to see these details.
-        as_json: a wish for JSON, which goes before the form.
+        label: label for references in LaTeX, instead of the table's own.
+        notes: print the table's details below it.
+        hint: print how to see these details.
+        as_json: print JSON, whatever the form.
     """
     hidden = 0 if notes else len(table.details)
     table = table.detailed() if notes else table
@@ -68,7 +68,7 @@ def print_table(
     if isinstance(rendered, str):
         print(rendered, end="")  # noqa: T201
     else:
-        results().print(rendered, crop=False)  # nothing is wider, and to look takes long
+        results().print(rendered, crop=False)  # nothing is wider, and checking takes long
     if hint and hidden and not as_json and form == "terminal":
         more = plural(hidden, "more note")
         messages().print(f"hint: `{again('--notes')}` shows {more}", markup=False)

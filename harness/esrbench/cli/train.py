@@ -112,7 +112,7 @@ def train_command(
             progress=show,
         )
     if os.environ.get("LOCAL_RANK", "0") != "0":
-        return  # one of several devices: the first one speaks
+        return  # only the first of several devices prints
     if as_json:
         print_json(
             {
@@ -128,7 +128,7 @@ def train_command(
 
 
 def _line(progress: TrainingProgress) -> str:
-    """The part of a line of the log that a terminal shows."""
+    """The text that a terminal shows for a line of the log."""
     row = progress.row
     assert row is not None  # noqa: S101 - only called with one
     scored = "" if row.psnr is None else f", PSNR {row.psnr:.3f} dB"

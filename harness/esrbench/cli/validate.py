@@ -1,4 +1,4 @@
-"""``esrbench validate``: does a network keep its promises?"""
+"""``esrbench validate``: check that a network works as it declares."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def validate_command(
             isolation=isolation,
             interpreter=interpreters.get(model.name),
         )
-        # Gone before the report is printed: a live bar would take what goes to stdout.
+        # Remove the bar before the report: a live bar would capture output on stdout.
         with progress_bar() as progress:
             progress.add_task(f"{model.name} x{at}", total=len(wanted), completed=index)
             report = _validated(model, validate, fix=fix)
@@ -106,7 +106,7 @@ def validate_command(
 
 
 def _conclude(reports: Sequence[ValidationReport], *, as_json: bool) -> None:
-    """Print what sums all reports up, and end with 4 if a check failed."""
+    """Print a summary of all reports, and end with 4 if a check failed."""
     if as_json:
         print_table(_table(reports), as_json=True)
     elif len(reports) > 1:
@@ -118,7 +118,7 @@ def _conclude(reports: Sequence[ValidationReport], *, as_json: bool) -> None:
 def _validated(
     model: ModelDescriptor, validate: Callable[[ModelDescriptor], ValidationReport], *, fix: bool
 ) -> ValidationReport:
-    """The report of a network; of a submission after it was fixed, where that is asked for."""
+    """The report of a network; with ``--fix``, that of the submission after it was fixed."""
     if not fix:
         return validate(model)
     report = validate(_as_written(model))
@@ -148,7 +148,7 @@ def _fix(folder: str, fields: Mapping[str, int | str], scale: int) -> None:
 
 
 def _table(reports: Sequence[ValidationReport]) -> Table:
-    """A row a check, a section a network and scale."""
+    """One row for each check, and one section for each network and scale."""
     sections = [
         Section(
             tuple(
@@ -170,7 +170,7 @@ def _table(reports: Sequence[ValidationReport]) -> Table:
 
 
 def _summary(reports: Sequence[ValidationReport]) -> Table:
-    """A row a network and scale."""
+    """One row for each network and scale."""
     rows = []
     for report in reports:
         failed = [check.name for check in report.checks if check.outcome == "failed"]

@@ -1,7 +1,7 @@
 """The verbs of ``esrbench``, each imported only when it is asked for.
 
-Building the options of all verbs imports the records and costs more than all else that
-``--help`` does, so the list of verbs is data.
+The list of verbs is data, because building the options of all verbs imports the records and takes
+longer than everything else that ``--help`` does.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Verbs(TyperGroup):
 
 
 def _require_paths(names: Collection[str], command: Any, words: list[str]) -> None:
-    """Refuse an empty path, as of a variable that is not set: it would mean the current folder."""
+    """Refuse an empty path, for example from an unset variable: it would mean this folder."""
     paths = {
         option
         for parameter in command.params
@@ -134,4 +134,4 @@ def register_verbs(app: typer.Typer) -> None:
 
 
 def _stand_in() -> None:
-    """Never runs: ``Verbs`` puts the command itself in its place."""
+    """This never runs, because ``Verbs`` replaces it by the command."""

@@ -30,8 +30,8 @@ PLACES: Final = 32
 """Places drawn in each image; the one with most detail is taken."""
 INDEX: Final = "crops.json"
 RULE: Final = (
-    f"{CROPS} crops of {WIDTH}x{HEIGHT} HR pixels: images drawn by the data set's hash, and of "
-    f"{PLACES} places drawn in each the one with the largest standard deviation of HR"
+    f"{CROPS} crops of {WIDTH}x{HEIGHT} HR pixels: the data set's hash draws the images, and "
+    f"{PLACES} places in each; the place with the largest standard deviation of HR is kept"
 )
 
 

@@ -21,7 +21,7 @@ FIGURES: Final = (
     *("SR", "PSNR - torch's [dB]", "Time / torch", "Memory [MiB]", "File [MiB]"),
     *("Build [s]", "Load [s]"),
 )
-"""Headings of a row beside network and backend."""
+"""Headings of a row, apart from network and backend."""
 
 
 def describe(figures: BackendFigures) -> str:
@@ -44,9 +44,9 @@ def backends_table(
     """The results of each backend for each network.
 
     Args:
-        figures: of networks one after the other.
-        protocols: of each network's figures, in the same order.
-        environment: in which they ran.
+        figures: figures of one network after the other.
+        protocols: protocol of each network's figures, in the same order.
+        environment: environment in which they ran.
         data: title of the images on which SR was compared.
     """
     sections = [
@@ -139,8 +139,9 @@ def _notes(
     quantised = (each.forward.quantisation for each in protocols)
     yield from dict.fromkeys(f"int8: {each.describe()}" for each in quantised if each is not None)
     yield (
-        f"SR is exact; off by one level on at most {ONE_LEVEL_SHARE:.2%} of the values; of equal "
-        f"PSNR within {EQUAL_DB} dB; or different, and then of another class than eager torch."
+        f"SR is exact; or off by one level on at most {ONE_LEVEL_SHARE:.2%} of the values; or of "
+        f"equal PSNR within {EQUAL_DB} dB; or different. If it is different, the backend is in "
+        "another class than eager torch."
     )
     yield (
         f"Time is the median ratio of pairs of forwards at LR 3x{size} "

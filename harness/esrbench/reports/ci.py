@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from esrbench.reports.table import TableCell, Tone
 
 SUMMARY_BYTES: Final = 1024 * 1024
-"""GitHub's limit for a step's summary; more than that and it shows nothing of it."""
+"""GitHub's limit for a step's summary; it shows nothing of a longer one."""
 COMMENT_BYTES: Final = 65_536
 """GitHub's limit for a comment. It counts characters, so this number of bytes is never too many."""
 TONES: Final[dict[Verdict, Tone]] = {
@@ -38,7 +38,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_A_JOB = re.compile(r"[^\w ./-]", re.ASCII)
 _HASH_DIGITS = 12
 _MOST_DIGITS = 17
-"""Behind the point: all that a float has."""
+"""Digits behind the point, as many as a float has."""
 _HEADINGS = {WEIGHTS: "Weights (SHA-256)", RUNTIME: "Runtime ratio", ENTRY: "Entry"}
 
 
@@ -48,11 +48,11 @@ def gate_table(
     """The findings, the most serious first, with advice and the outcome.
 
     Args:
-        report: of a check.
-        brief: for a terminal. Without figures, which the reasons repeat; metrics of an entry that
-            could not be compared for one and the same reason share a row.
-        everything: with what is unchanged.
-        left_out: findings without a row, the least important first.
+        report: result of a check.
+        brief: make a short table for a terminal. It has no columns of figures, because the reasons
+            contain them. Metrics of an entry that are incomparable for the same reason share a row.
+        everything: also show what is unchanged.
+        left_out: number of findings without a row; the least important are left out first.
     """
     ordered = sorted(report.findings, key=_worst_first)
     shown = ordered[: len(ordered) - left_out]
@@ -88,17 +88,17 @@ def _rows(findings: Sequence[Finding], *, brief: bool) -> Iterator[tuple[TableCe
 
 
 def gate_summary(report: GateReport, *, limit: int = SUMMARY_BYTES) -> str:
-    """The table in Markdown within a size: rows that do not fit are left out, and counted.
+    """The table in Markdown, up to a size: rows that do not fit are left out and counted.
 
     Args:
-        report: of a check.
+        report: result of a check.
         limit: bytes of UTF-8.
     """
 
     def text(left_out: int) -> bytes:
         table = gate_table(report, left_out=left_out)
         if left_out:
-            said = f"{left_out} rows were left out: a summary may have {limit:,} bytes."
+            said = f"{left_out} rows were left out: a summary may have at most {limit:,} bytes."
             table = replace(table, notes=(*table.notes, Note(said)))
         return markdown.render(table).encode()
 
@@ -106,16 +106,16 @@ def gate_summary(report: GateReport, *, limit: int = SUMMARY_BYTES) -> str:
     if len(whole) > limit:
         rows = range(1, len(report.findings))
         whole = text(1 + bisect_left(rows, -limit, key=lambda each: -len(text(each))))
-    # Only a limit below what stands around the rows cuts into the text.
+    # The text is cut only if the limit is smaller than the parts around the rows.
     return whole[:limit].decode(errors="ignore")
 
 
 def gate_comment(report: GateReport, job: str) -> str:
-    """The summary for a pull request, below a line that is not shown and tells whose it is.
+    """The summary for a pull request, below a hidden line that names the job.
 
     Args:
-        report: of a check.
-        job: of the workflow; its next comment begins with the same line.
+        report: result of a check.
+        job: job of the workflow; it finds its earlier comment by that line.
     """
     marker = f"<!-- esrbench check: {re.sub(_NOT_A_JOB, '', job)} -->\n"
     return marker + gate_summary(report, limit=COMMENT_BYTES - len(marker))
@@ -124,8 +124,8 @@ def gate_comment(report: GateReport, job: str) -> str:
 def gate_junit(report: GateReport) -> str:
     """JUnit XML: an entry is a class, a metric a test.
 
-    A regression is a failure, a failed measurement an error; what could not be judged is skipped,
-    or a failure where the report is strict.
+    A regression is a failure, and a failed measurement is an error. A metric that could not be
+    judged is skipped, or is a failure if the report is strict.
     """
     outcomes = [_junit_outcome(each, strict=report.strict) for each in report.findings]
     counts = {
@@ -161,11 +161,11 @@ def gate_junit(report: GateReport) -> str:
 def gate_annotations(report: GateReport, places: Mapping[str, tuple[str, int]]) -> Iterator[str]:
     """Workflow commands of GitHub Actions, one an entry and level, worst level first.
 
-    GitHub shows ten of each level a step, so metrics of one entry share a line.
+    GitHub shows ten of each level for a step, so metrics of one entry share a line.
 
     Args:
-        report: of a check.
-        places: file and line of networks by name, where the checkout has them.
+        report: result of a check.
+        places: file and line of each network that the checkout has, by name.
     """
     grouped: dict[str, dict[str, list[Finding]]] = {"error": {}, "warning": {}, "notice": {}}
     for each in report.findings:
@@ -184,7 +184,7 @@ def gate_annotations(report: GateReport, places: Mapping[str, tuple[str, int]]) 
 
 
 def _shared_rows(findings: Sequence[Finding]) -> Iterator[tuple[Finding, str]]:
-    """One finding a row of the terminal, and the headings of all that share it."""
+    """One finding for each row of the terminal, and the headings of all that share the row."""
     rows: dict[tuple[object, ...], list[Finding]] = {}
     for each in findings:
         compared = each.verdict in {"regressed", "improved", "unchanged"}
@@ -246,7 +246,7 @@ def _figure(value: Figure) -> str:
 
 
 def _as_shown(finding: Finding) -> tuple[str, str]:
-    """Both figures as other tables show their metric, with more digits where these differ alone."""
+    """Both figures as other tables show their metric, with more digits if only those differ."""
     figures = (finding.before, finding.now)
     shown = METRICS.get(finding.metric)
     numbers = {each for each in figures if isinstance(each, int | float)}
@@ -274,7 +274,7 @@ def _advice(findings: Sequence[Finding]) -> list[str]:
 
 
 def _xml(text: str) -> str:
-    """Text without what XML 1.0 forbids or nobody sees; line breaks stay."""
+    """Text without characters that XML 1.0 forbids or that are invisible; line breaks stay."""
     return "\n".join(map(visible, _NOT_XML.sub("\ufffd", text).split("\n")))
 
 

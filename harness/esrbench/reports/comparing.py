@@ -45,16 +45,16 @@ INCOMPARABLE = "no run that compares with the others"
 def build_comparison(
     records: Sequence[RunRecord], wanted: Wanted, registry: Registry
 ) -> Comparison:
-    """Compare stored runs, and published figures where they are wanted.
+    """Compare stored runs, and published figures if they are wanted.
 
     Args:
-        records: of any entry, data set, scale and protocol.
+        records: records of any entry, data set, scale and protocol.
         wanted: what to show.
         registry: knows scales and published figures.
 
     Raises:
-        UsageError: unknown column, entry or data set; or nothing at all could be shown, in
-            which case the advice holds the commands that would fill the table.
+        UsageError: unknown column, entry or data set; or there is nothing to show. The advice then
+            holds the commands that would fill the table.
     """
     _check_names(records, wanted, registry)
     choice = choose_runs(records, wanted)
@@ -102,7 +102,7 @@ def build_comparison(
 
 
 def display_names(entries: Sequence[str], registry: Registry) -> dict[str, str]:
-    """Names of entries in a table or figure; entries that share a display name have both names."""
+    """Names of entries in a table or figure; two entries with one display name show both names."""
     wished = {n: registry.get(n).display_name if n in registry else None for n in entries}
     taken = Counter(each.casefold() for each in wished.values() if each is not None)
     return {
@@ -199,7 +199,7 @@ def _known_entries(
     columns: Sequence[Column],
     scales: Sequence[int],
 ) -> tuple[str, ...]:
-    """Entries with runs, or with published figures of the data sets, by parameters."""
+    """Entries with runs, or with published figures on the data sets, sorted by parameters."""
     sizes: list[tuple[str, float]] = []
     per_data = {(column.metric, column.data) for column in columns if column.data}
     for entry, metric, scale, data in printed:
@@ -230,7 +230,7 @@ def _title(name: str, runs: Sequence[RunRecord]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Cells:
-    """Makes the lines of a table from its runs and from what is published."""
+    """Makes the lines of a table from its runs and from published figures."""
 
     columns: tuple[Column, ...]
     data: tuple[str, ...]
@@ -240,7 +240,7 @@ class _Cells:
     shown: Mapping[str, str]
 
     def line(self, name: str, scale: int, role: Role) -> Line:
-        """An entry's cells: measured if it was run on any of the data sets, else published."""
+        """An entry's cells: measured if it ran on any of the data sets, otherwise published."""
         ours = [(name, scale, each) for each in self.data]
         was_run = any(at in self.choice.runs or at in self.choice.incomparable for at in ours)
         figures = [self.printed.get((name, c.metric, scale, c.data)) for c in self.columns]
@@ -265,8 +265,9 @@ class _Cells:
     def _measured(self, name: str, scale: int, column: Column) -> CellValue | Absent:
         """One cell of an entry's runs.
 
-        A metric of the entry comes from the first data set that has it. Noisy metrics of one scale
-        all come from the first data set that was run on, because they compare only within one.
+        A metric that is independent of data comes from the first data set that has it. At one
+        scale, all noisy metrics come from the first data set with runs, because they are comparable
+        only on the same data set.
         """
         if column.data is not None:
             return self._from_run((name, scale, column.data), column.metric)
@@ -276,7 +277,7 @@ class _Cells:
             hosts = tuple(each for each in hosts if (scale, each) in run_on)[:1] or hosts[:1]
         found = [self._from_run((name, scale, host), column.metric) for host in hosts]
         measured = (cell for cell in found if isinstance(cell, CellValue))
-        # If there is none, the reason of a run says more than that there was no run.
+        # The reason that a run gives says more than that there was no run.
         telling = (c for c in found if isinstance(c, Absent) and c.reason != NOT_RUN)
         return next(measured, next(telling, found[0]))
 
@@ -303,7 +304,7 @@ class _Cells:
         )
 
     def _runtime(self, run: RunRecord, metric: str) -> Value | None:
-        """With the interval that holds for another process, as in the leaderboard of its data."""
+        """A runtime with the interval that holds for another process, as in its leaderboard."""
         beside = [
             other
             for key, other in self.choice.runs.items()
@@ -324,8 +325,8 @@ def _published(column: Column, figure: PublishedFigure | None) -> CellValue | Ab
 def _placed(lines: Sequence[Line], columns: Sequence[Column]) -> list[Line]:
     """The lines of one scale with the best and second best of every column marked.
 
-    Noisy metrics compare on one device only, so published ones take no place. No runtime is
-    best where one of them is provisional.
+    Noisy metrics are comparable only on one device, so published ones take no place. If a runtime
+    is provisional, none is marked as best.
     """
     cells = [list(line.cells) for line in lines]
     for index, column in enumerate(columns):

@@ -1,7 +1,7 @@
 """A paper's comparison table: entries by scale, scores by data set, the best of them marked.
 
 The layout is that of tables 1 to 3 of the AIDN paper (NTIRE 2022): rows grouped by scale, then
-method; parameters and FLOPs; then a column a data set.
+method; parameters and FLOPs; then a column for each data set.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ValueT = TypeVar("ValueT")
 
 
 class Column(Frozen):
-    """One metric, of one data set where it is taken on images."""
+    """One metric, on one data set if it depends on images."""
 
     metric: str
     data: str | None = None
@@ -48,12 +48,12 @@ class CellValue(Frozen):
 
     Attributes:
         value: in base units, unrounded.
-        shown: as printed; places are decided by it.
-        interval: of a noisy metric.
+        shown: the value as printed; it decides places.
+        interval: interval of a noisy metric.
         place: 1 for the best of its scale and column, 2 for the second best.
-        provisional: a runtime that fewer than three processes measured; nothing is best among
-            such.
-        source: id of the run that measured it, or where it was published.
+        provisional: it is a runtime that fewer than three processes measured; no such runtime is
+            marked as best.
+        source: id of the run that measured it, or the place of publication.
     """
 
     value: int | float
@@ -69,12 +69,12 @@ class Line(Frozen):
 
     Attributes:
         entry: registered name.
-        display_name: what the table and figures call it.
+        display_name: its name in the table and in figures.
         citation: key of its publication.
-        year: of its publication.
-        role: a ``floor`` stands first and is never best.
+        year: year of its publication.
+        role: role of the entry; a ``floor`` stands first and is never best.
         published: no figure was measured here; all are from publications.
-        weights: source of the weights that ran; None where nothing ran.
+        weights: source of the weights that ran; None if nothing ran.
         cells: parallel to the table's columns.
     """
 
@@ -99,14 +99,14 @@ class Comparison(Tabular):
 
     Attributes:
         title: what it compares on.
-        columns: those of an entry, then those of each data set.
+        columns: columns that hold for all data sets, then those of each data set.
         data: titles by name, in order.
         references: publications by citation key.
-        lines: by scale, then in order.
-        notes: what a reader must know, some led by the mark that they explain.
+        lines: lines by scale, then in the order of entries.
+        notes: what a reader must know; some begin with the mark that they explain.
         details: where figures come from, how they were taken, and why cells are empty.
-        notices: typed warnings, for instance of runs left out as incomparable.
-        commands: would measure what is missing.
+        notices: typed warnings, for example about runs that are left out as incomparable.
+        commands: commands that would measure what is missing.
     """
 
     title: str
@@ -134,7 +134,7 @@ def grouped(pairs: Iterable[tuple[KeyT, ValueT]]) -> dict[KeyT, list[ValueT]]:
 
 
 def with_columns(comparison: Comparison, metrics: Iterable[str]) -> Comparison:
-    """The comparison on one data set with the columns of these metrics alone, in this order."""
+    """The comparison on one data set with the columns of these metrics only, in this order."""
     place = {column.metric: index for index, column in enumerate(comparison.columns)}
     order = [place[metric] for metric in metrics]
     return comparison.model_copy(
@@ -149,9 +149,9 @@ def with_columns(comparison: Comparison, metrics: Iterable[str]) -> Comparison:
 
 
 def places(metric: str, figures: Sequence[CellValue]) -> list[Literal[1, 2] | None]:
-    """Places of the figures of one column, in their order; nothing is best where one stands alone.
+    """Places of the figures of one column, in their order. A single figure has no place.
 
-    The shown digits count: figures with equal digits share a place. Noisy figures share one if
+    Figures that print the same digits share a place. Noisy figures share the place of the best if
     their intervals overlap that of the best.
     """
     if len(figures) <= 1:
@@ -181,7 +181,7 @@ PAIR = ("psnr_y", "ssim_y")
 """Metrics that papers print in one column, with a slash between them."""
 
 AT_SIZE = re.compile(r" at (\d+x\d+)")
-"""In the label of what is counted at another size than the rest."""
+"""The size in the label of a metric that is counted at another size than the rest."""
 
 TONES: dict[int | None, Tone] = {1: "best", 2: "second", None: "plain"}
 MARKS: dict[str | None, Mark] = {"demo": "demo", "random": "random"}
@@ -257,9 +257,9 @@ def _span(cell: CellValue | Absent) -> Span:
 def _record(line: Line, comparison: Comparison, data: str) -> dict[str, Any]:
     """Unrounded figures of an entry, scale and data set, in base units.
 
-    Figures that belong to an entry stand in each of its records. Noisy metrics have the bounds of
-    their interval beside them. ``missing`` says why fields are empty, ``sources`` where the
-    others come from: run ids or publications.
+    Figures that do not depend on data stand in each record of the entry. Noisy metrics have the
+    bounds of their interval beside them. ``missing`` says why fields are empty. ``sources`` says
+    where the others come from: run ids or publications.
     """
     record: dict[str, Any] = {
         "scale": line.scale,

@@ -83,7 +83,7 @@ def details_on(
     if runs:
         yield from _meaning(comparison, runs[0].protocol)
     if _apart_in_time(comparison, runs):
-        yield Note("Entries of different runs were not interleaved with one another when timed.")
+        yield Note("Timed rounds of entries from different runs were not interleaved.")
     yield from map(Note, prepared_notes(runs))
 
 
@@ -94,7 +94,7 @@ def _scales(scales: Sequence[int]) -> str:
 def _own_alone(
     comparison: Comparison, printed: Mapping[PublishedKey, PublishedFigure]
 ) -> Iterator[Note]:
-    """Networks of publications that stand by runs here, since none of their scores is known."""
+    """Published networks that are shown by runs here, because none of their scores is known."""
     scores = [column for column in comparison.columns if column.data]
     lines = [
         line
@@ -120,7 +120,7 @@ def _where_run(run: RunRecord, comparison: Comparison) -> str:
 
 
 def _sources(comparison: Comparison) -> Iterator[Note]:
-    """Sources of published figures: which network's, and what of it."""
+    """Sources of published figures, with the networks and metrics that come from each."""
     sources: dict[str, dict[str, dict[str, None]]] = {}
     for line in comparison.lines:
         for column, cell in zip(comparison.columns, line.cells, strict=True):
@@ -134,7 +134,7 @@ def _sources(comparison: Comparison) -> Iterator[Note]:
 
 
 def _missing(comparison: Comparison, *, failed: bool) -> Iterator[Note]:
-    """Why cells are empty: a note a reason; of runs that failed, or of all others."""
+    """Why cells are empty, one note for each reason: of runs that failed, or of all others."""
     lines_by_reason: list[tuple[str, tuple[str, Line]]] = []
     for line in comparison.lines:
         cells = zip(comparison.columns, line.cells, strict=True)
@@ -151,7 +151,7 @@ def _missing(comparison: Comparison, *, failed: bool) -> Iterator[Note]:
 
 
 def _where(absent: Sequence[Column], comparison: Comparison) -> str:
-    """Which of a line's cells: nothing for all, data sets as a whole, or metrics of data sets."""
+    """Names of a line's absent cells: empty for all, whole data sets, or metrics on data sets."""
     columns, titles = comparison.columns, comparison.data
     if len(absent) == len(columns):
         return ""

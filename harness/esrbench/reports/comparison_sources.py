@@ -26,7 +26,7 @@ RunKey = tuple[str, int, str]
 
 AT_1280X720 = "macs_1280x720"
 DEFAULT_COLUMNS = ("params", "macs_ntire2022", AT_1280X720, "psnr_y", "ssim_y")
-"""A table leaves ``AT_1280X720`` out of them where it would be empty."""
+"""Default columns; a table leaves out ``AT_1280X720`` if it would be empty."""
 DESIGNS: Final = frozenset({"latency", "energy"})
 """Fields of a protocol on which only the metrics of that source depend."""
 
@@ -40,7 +40,7 @@ class Wanted:
         data: names of data sets in order; empty for all that were measured on.
         scales: in order; empty for all that were measured at.
         columns: keys of ``METRICS``.
-        forward_class: label of a ``ForwardPolicy``; None for that of the newest run.
+        forward_class: label of a ``ForwardPolicy``; None for the newest run's.
         published: show published figures of networks that were not run.
     """
 
@@ -52,7 +52,7 @@ class Wanted:
     published: bool = False
 
     def names(self, record: RunRecord) -> bool:
-        """Whether a record is of an entry, data set and scale that are wanted."""
+        """Whether the entry, data set and scale of a record are wanted."""
         return (
             (not self.entries or record.entry.name in self.entries)
             and (not self.data or record.data.name in self.data)
@@ -75,7 +75,7 @@ class Choice:
     notices: tuple[Notice, ...]
 
     def newest(self, scale: int, data: str) -> RunRecord | None:
-        """The newest chosen run on a data set at a scale; of all chosen ones where none is."""
+        """The newest chosen run on a data set at a scale; if there is none, the newest of all."""
         networks = (run for run in self.runs.values() if run.entry.role != "images")
         runs = sorted(networks, key=lambda run: run.created)
         here = [run for run in runs if (run.entry.scale, run.data.name) == (scale, data)]
@@ -83,7 +83,7 @@ class Choice:
 
 
 def run_key(record: RunRecord) -> RunKey:
-    """Where a run belongs."""
+    """Entry, scale and data set of a run."""
     return record.entry.name, record.entry.scale, record.data.name
 
 
@@ -125,7 +125,7 @@ def choose_runs(records: Sequence[RunRecord], wanted: Wanted) -> Choice:
         Notice(
             code="incomparable",
             message=f"{key_text(key)}: a run differs in {reason} and is left out",
-            advice="Measure what is to be compared alike; entries of one `esrbench run` are.",
+            advice="Measure all entries with the same settings, for example in one `esrbench run`.",
         )
         for key, reason in left_out.items()
         if key not in runs
@@ -136,12 +136,12 @@ def choose_runs(records: Sequence[RunRecord], wanted: Wanted) -> Choice:
 
 
 def _newest(records: Sequence[RunRecord]) -> RunRecord:
-    """The newest of those that leaderboards would rank, with a runtime if there is one."""
+    """The newest record that leaderboards would rank, preferably one with a runtime."""
     return max(reversed(records), key=worth)
 
 
 def _scored_alike(records: Sequence[RunRecord], left_out: dict[RunKey, str]) -> list[RunRecord]:
-    """Records whose figures mean the same as the newest's, on whatever data set."""
+    """Records whose figures have the same definitions as the newest's, on any data set."""
     alike = []
     expected = _newest(records).protocol if records else Protocol()
     for record in records:
@@ -154,7 +154,7 @@ def _scored_alike(records: Sequence[RunRecord], left_out: dict[RunKey, str]) -> 
 
 
 def _meanings(record: RunRecord, expected: Protocol) -> str:
-    """In what the meaning of figures differs, on any data set; empty for nothing."""
+    """Which definitions of figures differ, on any data set; empty for none."""
     protocol = record.protocol
     if record.entry.role == "images":
         return "" if protocol.quality == expected.quality else "the definition of scores"
@@ -169,7 +169,7 @@ def _meanings(record: RunRecord, expected: Protocol) -> str:
 
 
 def _of_one_network(records: Sequence[RunRecord], left_out: dict[RunKey, str]) -> list[RunRecord]:
-    """Records of the weights and form that each entry's newest run at a scale had."""
+    """Records with the weights and form of the entry's newest run at the same scale."""
     same = []
     rows: dict[tuple[str, int], list[RunRecord]] = {}
     for record in records:
@@ -235,7 +235,7 @@ PublishedKey = tuple[str, str, int, str | None]
 
 
 def published_figures(registry: Registry) -> dict[PublishedKey, PublishedFigure]:
-    """What is printed of registered networks; a descriptor's figure goes before a paper's."""
+    """Published figures of registered networks; a descriptor's figure replaces a paper's."""
     figures: dict[PublishedKey, PublishedFigure] = {}
     for model in registry:
         for figure in model.published:
@@ -249,8 +249,8 @@ def published_figures(registry: Registry) -> dict[PublishedKey, PublishedFigure]
 def quality_rows() -> Iterator[tuple[str, PublishedFigure]]:
     """PSNR-Y (dB) and SSIM-Y of ``published_quality.csv`` with the networks they belong to.
 
-    They hold for the authors' weights. Each names the table that it comes from, and most of these
-    tables reprint older ones. Figures without such a table are left out.
+    They hold for the authors' weights. Each names the table that it comes from; most of these
+    tables reprint older ones. Figures without a table are left out.
     """
     text = resources.files("esrbench.reports").joinpath("published_quality.csv").read_text("utf-8")
     for row in csv.DictReader(text.splitlines()):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from esrbench.runs.store import Store
 
 LOG_LINES = 15
-"""Last lines of what a failed run printed that are shown."""
+"""Number of last lines of a failed run's output that are shown."""
 
 
 def blocks(subject: BaseModel, scale: int | None, depth: int, input_size: tuple[int, int]) -> Table:
@@ -44,7 +44,7 @@ def blocks(subject: BaseModel, scale: int | None, depth: int, input_size: tuple[
     Args:
         subject: descriptor of the network.
         scale: upscaling factor; its largest if None.
-        depth: of the deepest modules.
+        depth: depth of the deepest modules to show.
         input_size: LR height and width.
 
     Raises:
@@ -61,7 +61,7 @@ def blocks(subject: BaseModel, scale: int | None, depth: int, input_size: tuple[
 
 
 def blocks_table(found: Sequence[Block], caption: str) -> Table:
-    """Blocks of a network, a row each, counted with those within it."""
+    """Blocks of a network, one row each; a block includes the blocks within it."""
     figures = ("output", "params", "MACs [G]", "acts [M]", "allocated [MiB]")
     rows = (
         (
@@ -89,7 +89,7 @@ def blocks_table(found: Sequence[Block], caption: str) -> Table:
 
 OUTSIDE: Final = "outside of blocks"
 WORTH_SHOWING: Final = 0.005
-"""Share of what ran outside of all blocks from which on it is shown."""
+"""What ran outside of all blocks is shown from this share on."""
 
 
 def block_shares(
@@ -99,7 +99,7 @@ def block_shares(
 
     Args:
         found: blocks of a record; the network comes first.
-        costs: figures of a block.
+        costs: functions that read each cost of a block.
     """
     if not found:
         return {}
@@ -118,7 +118,7 @@ def block_shares(
 
 
 def details(subject: BaseModel, store: Store) -> Table:
-    """A network, data set, run or race, a line each fact; claims beside what the store has."""
+    """A network, data set, run or race, one fact a line; claims stand beside stored figures."""
     return pairs([*_lines_of(subject, store)], document=subject.model_dump(mode="json"))
 
 
@@ -140,7 +140,7 @@ def scores_table(record: RunRecord) -> Table:
 
 
 def quality_table(quality: Quality) -> Table:
-    """The scores of every image, and their means below; the records are of images alone."""
+    """The scores of every image, and their means below; the records hold images only."""
     findings = Findings(quality=quality)
     return _scores(quality, {key: metric.extract(findings) for key, metric in SCORES.items()})
 
@@ -186,7 +186,7 @@ def _scores(quality: Quality | Absent, means: Mapping[str, Value | Absent]) -> T
 
 
 def _score(metric: Metric, value: float | Absent | None) -> str:
-    """A score; only a PSNR of an image without error has no value."""
+    """A score as text. None stands for the infinite PSNR of an image without error."""
     if isinstance(value, Absent):
         return MISSING
     return "\N{INFINITY}" if value is None else metric.format(value)
@@ -232,9 +232,9 @@ def _model_lines(model: ModelDescriptor) -> Iterator[tuple[str, str]]:
 
 
 def _published_lines(model: ModelDescriptor, store: Store) -> Iterator[tuple[str, str]]:
-    """What is published of a network.
+    """Published figures of a network.
 
-    A submission's are claims, shown beside the newest record that measured them.
+    A submission's figures are claims, and stand beside the newest record that measured them.
     """
     claimed = model.folder is not None
     records = store.load()[0] if claimed and model.published else []
@@ -298,7 +298,7 @@ def _latency_lines(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 
 def flat_table(record: BaseModel) -> Table:
-    """A record, a line each field that is not empty."""
+    """A record, one line for each field that is not empty."""
     document = record.model_dump(mode="json")
     return pairs([*flatten(document)], document=document)
 
@@ -319,7 +319,7 @@ def flatten(document: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def race_lines(record: RaceRecord) -> Iterator[str]:
-    """One sentence, and the figures that it stands on."""
+    """The verdict in one sentence, and the figures behind it."""
     yield race_sentence(record)
     ours, theirs = _names(record)
     yield f"  {ours} / {theirs}: {_figures(record.estimate)}"

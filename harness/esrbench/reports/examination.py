@@ -22,11 +22,11 @@ TONES: Final[dict[State, Tone]] = {
 
 
 def examination_table(checks: Sequence[Diagnosis], device: str) -> Table:
-    """A row a check; below it what to do, what weighs most first.
+    """One row for each check. Advice stands below, the most important first.
 
     Args:
-        checks: what was looked at.
-        device: on which something is to be measured.
+        checks: findings of the checks.
+        device: device that is to be measured on.
     """
     advised = sorted(
         (check for check in checks if check.advice), key=lambda check: STATES.index(check.state)

@@ -236,7 +236,7 @@ def _points(comparison: Comparison, x: Metric, y: Metric, area: Metric | None) -
         )
     if not points:
         message = f"no entry has both {x.label} and {y.label}"
-        raise UsageError(message, advice="Measure some, or add --published.")
+        raise UsageError(message, advice="Run entries with `esrbench run`, or add --published.")
     return points
 
 

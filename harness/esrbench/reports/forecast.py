@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def forecast_table(planned: Sequence[PlannedRun], caption: str) -> Table:
-    """A row for each entry and data set, and below them what all of it takes.
+    """A row for each entry and data set, and notes on the total time and size.
 
     Args:
-        planned: in order.
-        caption: of the table.
+        planned: planned runs in order.
+        caption: caption of the table.
     """
     names = ("Entry", "Data", "Class", "Where", "Passes", "Done", "Time", "Record", "By")
     headings = tuple(
@@ -52,15 +52,13 @@ def forecast_table(planned: Sequence[PlannedRun], caption: str) -> Table:
     if done := sum(each.done for each in planned):
         total += f", {done} already there"
     if known:
-        total += (
-            f"; it takes about {_time(seconds)} one after the other and {_size(size)} of records"
-        )
+        total += f"; they take about {_time(seconds)} in sequence, and {_size(size)} of records"
     if unknown := len(left) - len(known):
         total += f"; the duration of {plural(unknown, 'run')} is unknown"
     records = [asdict(each) for each in planned]
     notes = (
         Note(f"{total}."),
-        Note("While a suite runs, its passes take about as much room again as its records."),
+        Note("While a suite runs, its passes take about as much disk space again as its records."),
     )
     return Table(
         headings=headings, sections=(Section(rows),), caption=caption, notes=notes, records=records

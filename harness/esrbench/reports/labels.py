@@ -55,7 +55,7 @@ DIRECTIONS: Final = (
     *((right, up) for right in (0.7, -0.7) for up in (-0.7, 0.7)),
 )
 PLACES: Final = [LabelPlace(distance, *each) for distance in NEAR for each in DIRECTIONS]
-"""Of labels, the preferred first."""
+"""Places of labels, the preferred first."""
 AROUND_MARKER: Final = 1.0
 """Points around a marker that no label should cover."""
 
@@ -67,14 +67,14 @@ def name_points(
     lines: Sequence[tuple[float, float]],
     radii: Mapping[Point, float],
 ) -> None:
-    """Labels beside their points where nothing else is in the way, tied to them if not close.
+    """Put labels beside their points, where they cover nothing else. A line ties distant ones.
 
     Args:
-        figure: of the axes.
-        axes: with the points drawn.
-        labels: of each point.
-        lines: ends of the Pareto front or of arrows, which labels keep off.
-        radii: of the points' markers, in points.
+        figure: figure of the axes.
+        axes: axes on which the points are drawn.
+        labels: label of each point.
+        lines: ends of the Pareto front or of arrows, which labels must not cover.
+        radii: radius of each point's marker, in typographic points.
     """
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
@@ -129,15 +129,15 @@ def _in_the_way(
     *,
     unit: float,
 ) -> float:
-    """How bad a place of a label is: on markers, nearer to others, on the front.
+    """Cost of a label's place: it is high on markers, near other points and on the front.
 
     Args:
-        box: of the label, in pixels as all others.
-        marker: (2,) that it belongs to.
-        others: (N, 2), further markers.
-        around: (N,), how near to each of them no label should be.
+        box: box of the label, in pixels as all others.
+        marker: (2,), marker that it belongs to.
+        others: (N, 2), other markers.
+        around: (N,), least distance of a label from each of them.
         crossed: (N, 2), places along the front.
-        unit: pixels a point.
+        unit: pixels per typographic point.
     """
     own = float(_gaps(box, marker[None])[0])
     gaps = _gaps(box, others)

@@ -1,4 +1,4 @@
-"""A leaderboard as a table. ``METRICS`` says units and digits."""
+"""A leaderboard as a table. ``METRICS`` has units and digits."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LARGE_SCORE = 100
 
 
 def leaderboard_table(board: Leaderboard) -> Table:
-    """Ranked entries, then unranked ones, with ranks below the line behind their figures."""
+    """Ranked entries, then unranked ones; ranks are subscripts behind figures."""
     columns = list(_columns(board))
     ranked, unranked = (
         tuple(tuple(cell(row) for _, cell in columns) for row in rows)
@@ -94,12 +94,12 @@ def _columns(board: Leaderboard) -> Iterator[BoardColumn]:
 
 
 def _sums_ranks(track: Track) -> bool:
-    """Whether the sum of several ranks stands beside the rank."""
+    """Whether the sum of several ranks is shown beside the rank."""
     return isinstance(track.formula, RankSum) and len(track.metrics) > 1
 
 
 def _track_columns(track: Track) -> Iterator[BoardColumn]:
-    """Rank, and the total and its logarithm where they say more than the rank."""
+    """Rank, and the total and its logarithm if they say more than the rank."""
     summed = _sums_ranks(track)
 
     def rank(place: Place) -> str:
@@ -127,7 +127,7 @@ def _metric_column(metric: str, board: Leaderboard) -> BoardColumn:
 
 
 def metric_heading(metric: str, board: Leaderboard) -> str:
-    """Of a metric's column; a lone peak of memory has the challenge's word."""
+    """Heading of a metric's column; a single peak of memory has the challenge's name."""
     lone = metric == "pass_peak_bytes" and "peak_bytes" not in board.columns
     return METRICS["peak_bytes" if lone else metric].heading
 
@@ -141,7 +141,7 @@ def _other_column(title: str) -> BoardColumn:
 
 
 def metric_cell(row: LeaderboardEntry, metric: str) -> TableCell:
-    """The value as its metric is shown, its rank below the line, its interval if it has one."""
+    """The value in the format of its metric, its rank as a subscript, and its interval if any."""
     value = row.values[metric]
     if not isinstance(value, Value):
         return plain(MISSING)
@@ -158,20 +158,20 @@ def metric_cell(row: LeaderboardEntry, metric: str) -> TableCell:
 
 
 def shown_rank(rank: int, held: Stability | None, *, provisional: bool) -> str:
-    """A rank, marked if it is provisional; or those between which noise may move it."""
+    """A rank, marked if it is provisional; or the range of ranks that noise may give it."""
     if provisional:
         return f"{rank}{PROVISIONAL_MARK}"
     return f"{held.low}-{held.high}" if held is not None and held.tied else str(rank)
 
 
 def _three_digits(number: float) -> str:
-    """Three significant digits, never in exponent form; an interval deserves no more."""
+    """Three significant digits, never in exponent form; an interval needs no more."""
     decimals = max(0, 2 - math.floor(math.log10(abs(number)))) if number else 0
     return f"{number:.{decimals}f}"
 
 
 def marked_name(row: LeaderboardEntry, *, mixed: bool) -> str:
-    """Marks runs among published ones, doubtful clocks, other software, figures that disagree."""
+    """A name with marks for own runs, doubtful clocks, other software and wrong publications."""
     yours = f"{YOURS} " if mixed and row.run_id is not None else ""
     disputed = DISPUTED if row.status == "timing-disputed" else ""
     moved = OTHER_SOFTWARE if row.ran_with is not None else ""
@@ -197,7 +197,7 @@ def _hundredths(margin: float) -> bool:
 
 
 def _margin(row: LeaderboardEntry, digits: int) -> str:
-    """Least distance to a gate; a tilde where only rounding lets the entry pass."""
+    """Smallest distance to a gate; a tilde if the entry passes only by rounding."""
     gate = row.tightest
     if gate is None:
         return MISSING
@@ -205,12 +205,12 @@ def _margin(row: LeaderboardEntry, digits: int) -> str:
 
 
 def _remarks(board: Leaderboard) -> list[str]:
-    """The meaning of signs, why entries are not ranked, then notes that a reader must know."""
+    """Notes: what signs mean, why entries are not ranked, and what else a reader must know."""
     return [*_legend(board), *why_unranked(board), *_unscored(board), *board.notes]
 
 
 def why_unranked(board: Leaderboard) -> list[str]:
-    """Why entries are below the line, a sentence a reason."""
+    """Why entries are not ranked, one sentence for each reason."""
     said: dict[str, list[str]] = {}
     for row in board.unranked:
         said.setdefault(row.unranked_because or "", []).append(row.entry)
@@ -241,7 +241,7 @@ def _legend(board: Leaderboard) -> Iterator[str]:
 
 
 def _unscored(board: Leaderboard) -> list[str]:
-    """Why scores are missing of entries of which nothing else says so."""
+    """Why scores of entries are missing, unless another note says so."""
     said: dict[tuple[str, str], dict[str, None]] = {}
     for row in (*board.ranked, *board.unranked):
         for metric in board.columns:

@@ -21,9 +21,9 @@ class Markup:
     Attributes:
         text: escapes a text, so that it is shown as it is.
         tones: templates with a ``%s`` for the text; ``strong``, ``best`` and ``second``.
-        below: likewise, for what stands below the line.
-        marks: where they are not printed as they are.
-        cite: template with a ``%s`` for the key of a publication; empty where none is cited.
+        below: template with a ``%s`` for a subscript.
+        marks: marks that are not printed as they are.
+        cite: template with a ``%s`` for the key of a publication; empty if none is cited.
     """
 
     text: Callable[[str], str]
@@ -33,7 +33,7 @@ class Markup:
     cite: str = ""
 
     def span(self, span: Span) -> str:
-        """A text with its tone and what stands below the line."""
+        """A text with its tone and its subscript."""
         text = self.tones.get(span.tone, "%s").replace("%s", self.text(span.text))
         if span.cite:
             text += self.cite.replace("%s", span.cite)
@@ -45,7 +45,7 @@ class Markup:
         return f"{shown} {self.text(cell.aside)}" if cell.aside else shown
 
     def lead(self, table: Table) -> list[str]:
-        """The outcome, then what leads the table."""
+        """The outcome, then the lead of the table."""
         return [self.span(each) for each in (table.outcome, *table.lead) if each]
 
     def notes(self, table: Table) -> list[str]:

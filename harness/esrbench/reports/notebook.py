@@ -34,7 +34,7 @@ def table_of(record: object) -> Table:
     """The table of a record.
 
     Raises:
-        TypeError: no such record.
+        TypeError: there is no table for this type.
     """
     raise TypeError(f"{type(record).__name__} has no table")
 
@@ -46,7 +46,7 @@ table_of.register(Quality, quality_table)
 
 @table_of.register(RunRecord)
 def _run(record: RunRecord) -> Table:
-    """A row a metric."""
+    """One row for each metric."""
     outcome = None
     if record.status != "ok":
         said = sentence(f"{record.status}: {record.cause or 'no cause is known'}")
@@ -61,7 +61,7 @@ def _run(record: RunRecord) -> Table:
 
 @table_of.register(Complexity)
 def _complexity(complexity: Complexity) -> Table:
-    """A row a metric that is counted."""
+    """One row for each metric that is counted."""
     values = extract_values(Findings(complexity=complexity))
     counted = {key: each for key, each in values.items() if METRICS[key].source == "complexity"}
     return _metrics(counted, caption="Complexity of one forward", notices=complexity.notices)
@@ -110,7 +110,7 @@ def _metrics(values: Mapping[str, Value | Absent], **fields: Any) -> Table:
 
 @table_of.register(LatencySamples)
 def _times(samples: LatencySamples) -> Table:
-    """The median in milliseconds; in the records, a row a round in seconds."""
+    """The median in milliseconds; the records have one row for each round, in seconds."""
     median = median_value(samples.seconds)
     metric = METRICS["runtime_fixed"]
     interval = MISSING

@@ -1,4 +1,4 @@
-"""A paper's complexity columns, printed beside what its networks really cost."""
+"""A paper's complexity columns beside our counts of the same networks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LR_SIDE = 256
 CARN_PIXELS = 1280 * 720
 CARN_DIVISORS = {2: 3.49, 3: 1.56, 4: 0.87}
 LAST_DIGIT = 1.05
-"""Steps of the last printed digit within which a figure counts as rounded elsewhere."""
+"""A figure counts as rounded differently within this many steps of its last printed digit."""
 
 
 class PrintedRow(Frozen):
@@ -49,7 +49,7 @@ class PrintedRow(Frozen):
 
     Attributes:
         params_k: thousands of parameters, as text so that its digits are known.
-        flops_g: 1e9 FLOPs, likewise; empty if not printed.
+        flops_g: 1e9 FLOPs, also as text; empty if not printed.
         params_entry: registered network whose parameters these are.
         flops_entry: registered network whose FLOPs these are.
         carn_720p_g: the CARN paper's figure behind ``flops_g``, if that is its origin.
@@ -69,10 +69,10 @@ class ComparedRow(Frozen):
 
     Attributes:
         params: elements of ``printed.params_entry``.
-        params_verdict: whether they give the printed figure.
+        params_verdict: whether these parameters give the printed figure.
         flops_origin: convention of ``flops_by_paper``.
         flops_by_paper: FLOPs of ``printed.flops_entry`` by the paper's convention.
-        flops_verdict: whether they give the printed figure.
+        flops_verdict: whether these FLOPs give the printed figure.
         macs: multiply-accumulates of ``printed.params_entry`` at LR 256x256 by ``aten``.
         remark: what a verdict other than exact means.
     """
@@ -166,7 +166,7 @@ def _judge_flops(row: PrintedRow, *, ntire: float, at_720p: float) -> tuple[Verd
 
 
 def closeness(printed: str, value: float) -> Verdict:
-    """Whether a value gives the printed digits, misses by one in the last, or more."""
+    """Whether a value gives the printed digits, or misses the last one by one, or by more."""
     if matches(printed, value):
         return "exact"
     return "rounded" if abs(float(printed) - value) < LAST_DIGIT * step(printed) else "inconsistent"
@@ -192,7 +192,7 @@ TONES: dict[Verdict, Tone] = {
 
 
 def paper_table(rows: Sequence[ComparedRow], *, caption: str) -> Table:
-    """Printed figures beside ours, with verdicts; a section a system."""
+    """Printed figures beside ours, with verdicts; one section for each system."""
     params, flops = "Params [K]", "FLOPs [G]"
     headings = (
         Heading("System"),

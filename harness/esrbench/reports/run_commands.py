@@ -1,4 +1,4 @@
-"""``esrbench run`` lines: those that would fill a comparison, and those that repeat a run."""
+"""Commands of ``esrbench run`` that would fill a comparison, or that repeat a run."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ FOLDER = "FOLDER"
 def filling_commands(
     lines: Sequence[Line], data: Sequence[str], choice: Choice, registry: Registry
 ) -> tuple[str, ...]:
-    """``esrbench run`` lines for the cells without a comparable run, few as can be.
+    """As few ``esrbench run`` commands as possible for all cells without a comparable run.
 
-    They repeat the settings of the other runs in the table, because other settings could not be
-    compared. Published lines count as filled. Networks that are not registered and data sets that
-    are not defined at a scale cannot be run.
+    They repeat the settings of the other runs in the table; otherwise the runs would not be
+    comparable. Published lines count as filled. Unregistered networks, and data sets that are not
+    defined at a scale, cannot be run.
     """
     wanted: list[tuple[tuple[int, tuple[str, ...], tuple[str, ...]], str]] = []
     for line in lines:
@@ -54,7 +54,7 @@ def filling_commands(
 
 
 def _data_spec(name: str, beside: RunRecord | None) -> str:
-    """A value for ``--data``: a name if the cache has it, or else a folder to be filled in."""
+    """A value for ``--data``: a name if the cache has it, otherwise a folder to fill in."""
     if name not in DATASETS:
         return f"{FOLDER}/{name}"
     from_folder = beside is not None and beside.data.name == name and not beside.data.verified

@@ -1,4 +1,4 @@
-"""The table of how far suites under way are, over all machines."""
+"""A table of the progress of running suites, over all machines."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def status_table(statuses: Sequence[SuiteStatus], stored: Mapping[str, int], cap
 
     Args:
         statuses: of suites under way.
-        stored: numbers of records by status; told where no suite is under way.
-        caption: of the table.
+        stored: number of records by status; shown if no suite is under way.
+        caption: caption of the table.
     """
     names = ("Machine", "Device", "Makes now", "Cells begun", "Passes", "Newest pass")
     headings = tuple(
@@ -73,7 +73,7 @@ def _progress(status: SuiteStatus) -> Span:
     said = f"{status.data}: {status.progress.describe()}"
     if status.in_use:
         return Span(said)
-    return Span(f"{said}. Nobody works on it: run it again with --resume.", "doubtful")
+    return Span(f"{said}. No machine works on it: run it again with --resume.", "doubtful")
 
 
 def _ended(stored: Mapping[str, int]) -> str:
@@ -93,7 +93,7 @@ def _failure(failure: Failure, data: str) -> str:
     if len(cells) > NAMED_CELLS:
         cells = [*cells[:NAMED_CELLS], f"{len(cells) - NAMED_CELLS} more"]
     where = f" on {failure.where}" if failure.where else ""
-    end = " Made by another try since." if failure.done else ""
+    end = " A later try succeeded." if failure.done else ""
     return (
         f"{'Cells' if len(tries) > 1 else 'Cell'} {', '.join(cells)} failed{where}{on}: {why}.{end}"
     )

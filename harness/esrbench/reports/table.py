@@ -1,4 +1,4 @@
-"""A table before it takes a form: what every format turns into text.
+"""A table without a format; every format turns it into text.
 
 Leaderboards, comparisons, gate reports and listings are built as a ``Table``; each module of
 ``esrbench.reports.formats`` turns any ``Table`` into one format.
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 MISSING = "–"  # noqa: RUF001 - an en dash is what tables print for a missing figure
 CELL_CHARACTERS: Final = 3000
-"""Most of a text in a table or below it."""
+"""Largest length of a text in a table or below it."""
 
 Tone = Literal["plain", "best", "second", "strong", "good", "doubtful", "wrong", "faint"]
-"""What a text is worth. All forms show the first four; terminals colour the others."""
+"""The tone of a text. All formats show the first four; terminals colour the others."""
 
 Mark = Literal["", "published", "demo", "random"]
-"""A note that a reader of a cell must know; a note with the same mark says it."""
+"""The mark of a cell that a reader must know more about; a note with the same mark explains it."""
 
 Align = Literal["left", "right", "center"]
 
@@ -41,14 +41,14 @@ DAGGERS: dict[Mark, str] = {
 """Marks as printed."""
 
 SUBSCRIPTS: Final = str.maketrans("0123456789-", "₀₁₂₃₄₅₆₇₈₉₋")
-"""Signs for text below the line, if there is no markup."""
+"""Signs for subscripts, if there is no markup."""
 
 
 class Span(NamedTuple):
-    """A text, its tone, and what stands below the line behind it, such as a rank.
+    """A text, its tone, and its subscript, such as a rank.
 
-    ``cite`` is the key of a publication, which LaTeX cites behind it; ``Table.numbered`` writes a
-    number in its place.
+    ``cite`` is the key of a publication, which LaTeX cites behind the text. ``Table.numbered``
+    writes a number instead.
     """
 
     text: str
@@ -61,9 +61,9 @@ class TableCell(NamedTuple):
     """A cell.
 
     Attributes:
-        spans: texts that stand together with slashes between them.
-        mark: of all of them.
-        aside: an interval behind them; terminals give it a line of its own.
+        spans: texts that are joined by slashes.
+        mark: one mark for all of them.
+        aside: an interval behind them; terminals print it on its own line.
     """
 
     spans: tuple[Span, ...]
@@ -84,7 +84,7 @@ class Heading:
     Attributes:
         text: what the column holds.
         group: heading above it, shared with neighbours of the same group; empty for none.
-        align: of the column's cells.
+        align: alignment of the column's cells.
         prose: the cells hold sentences, which terminals may break into lines.
     """
 
@@ -100,9 +100,9 @@ class Section:
 
     Attributes:
         rows: cells, parallel to the headings.
-        label: of all rows, in a column of its own in front; empty for none.
-        tone: of all rows.
-        folded: what Markdown and HTML show in place of the rows until a reader unfolds them.
+        label: label of all rows, in its own column in front; empty for none.
+        tone: tone of all rows.
+        folded: text that Markdown and HTML show until a reader unfolds the rows.
     """
 
     rows: tuple[tuple[TableCell, ...], ...]
@@ -113,7 +113,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A remark below the table, led by the mark that it explains."""
+    """A remark below the table; it begins with the mark that it explains, if any."""
 
     text: str
     mark: Mark = ""
@@ -124,20 +124,20 @@ class Table:
     """A table.
 
     Attributes:
-        headings: of the column of section labels where there are any, of that of row names,
-            then of the others; all empty for a table without a head.
-        sections: in order.
+        headings: heading of the section labels if there are any, of the row names, then of the
+            other columns; all empty for a table without a head.
+        sections: sections in order.
         caption: what it shows.
-        outcome: the one sentence that sums it up: first in documents, last in a terminal.
-        lead: between the caption and the table.
-        notes: below it, what this table needs.
+        outcome: one sentence that sums it up, first in documents and last in a terminal.
+        lead: lines between the caption and the table.
+        notes: remarks below the table that a reader needs.
         references: publications by citation key.
-        details: further remarks, which are shown where somebody asks for them.
+        details: further remarks, which are shown on request.
         notices: typed warnings, below the notes.
-        records: the rows as plain values in base units, unrounded: what CSV and JSON hold; a
-            function makes them where they are many.
-        document: what JSON holds instead of the records; a function makes it where it is large.
-        label: for references in LaTeX.
+        records: the rows as plain values in base units, unrounded, for CSV and JSON; a function
+            makes them if there are many.
+        document: what JSON holds instead of the records; a function makes it if it is large.
+        label: label for references in LaTeX.
         wide: LaTeX sets it across both columns of a page.
     """
 
@@ -156,7 +156,7 @@ class Table:
     wide: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse rows of another length than the headings.
+        """Check that rows are as long as the headings.
 
         Raises:
             ValueError: a row has too few or too many cells.
@@ -184,7 +184,7 @@ class Table:
         return replace(self, notes=(*self.notes, *self.details), details=())
 
     def numbered(self) -> Table:
-        """The table with numbers behind what it cites, and its references among the notes."""
+        """The table with numbers behind cited names, and its references among the notes."""
         numbers: dict[str, int] = {}
 
         def cell(given: TableCell) -> TableCell:
@@ -210,9 +210,9 @@ class Table:
         return self.records() if callable(self.records) else self.records
 
     def to_dataframe(self) -> pd.DataFrame:
-        """The records as a data frame: a row a record, plain values in base units.
+        """The records as a data frame: one row for each record, plain values in base units.
 
-        Columns are of objects, so that counts stay whole beside absent values (None).
+        Columns have the type object, so that counts stay integers beside absent values (None).
         """
         import pandas as pd
 
@@ -221,11 +221,11 @@ class Table:
         return pd.DataFrame(list(records), columns=columns, dtype=object)
 
     def rows(self, section: Section, *, repeated: bool = False) -> Iterator[tuple[TableCell, ...]]:
-        """Rows of a section as wide as the headings: its label stands in front of the first.
+        """Rows of a section, as wide as the headings; its label stands in front of the first row.
 
         Args:
-            section: of this table.
-            repeated: the label stands in front of every row.
+            section: a section of this table.
+            repeated: put the label in front of every row.
         """
         if not self.labelled:
             yield from section.rows
@@ -250,12 +250,12 @@ def plain(text: str, tone: Tone = "plain", mark: Mark = "") -> TableCell:
 
 
 def pairs(lines: Sequence[tuple[str, str]], caption: str = "", **fields: Any) -> Table:
-    """A table of names and what is said of them, without a head.
+    """A table of names and texts on them, without a head.
 
     Args:
         lines: names and texts in order.
-        caption: of the table.
-        fields: others of ``Table``.
+        caption: caption of the table.
+        fields: other fields of ``Table``.
     """
     rows = tuple((plain(name), plain(text)) for name, text in lines)
     headings = (Heading(""), Heading("", prose=True))
@@ -265,7 +265,7 @@ def pairs(lines: Sequence[tuple[str, str]], caption: str = "", **fields: Any) ->
 def value_fields(
     metric: str, value: float | None, interval: Interval | None
 ) -> dict[str, float | None]:
-    """A metric as fields of a record: unrounded, with the interval of what depends on a device."""
+    """A metric as fields of a record: unrounded, with its interval if it depends on a device."""
     fields = {metric: value}
     if not METRICS[metric].portable:
         fields[f"{metric}_low"] = interval.low if interval else None
@@ -280,4 +280,4 @@ def short_title(title: str) -> str:
 
 def legend(best: str, second: str) -> str:
     """The marks of the best and the second best of a table."""
-    return f"Best of a scale {best}, second best {second}; figures that print alike share it."
+    return f"Best of a scale {best}, second best {second}; figures that print alike share the mark."

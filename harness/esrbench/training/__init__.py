@@ -1,1 +1,1 @@
-"""Training by recipes: data in, weights out that go straight into the benchmark."""
+"""Training by recipes. The resulting weights can be measured at once."""

@@ -54,7 +54,7 @@ class StoredImage(Frozen):
         height: of the HR image in pixels.
         width: of the HR image in pixels.
         pixels: ``esrbench.data.codecs.pixel_digest`` of the image.
-        cropped: digests of it cropped to multiples as benchmark images are, where that differs.
+        cropped: digests of the image after each crop by which benchmarks would make it smaller.
     """
 
     name: str
@@ -84,7 +84,7 @@ class TrainingImages:
         return len(self.images)
 
     def __reduce__(self) -> tuple[type[TrainingImages], tuple[Path, tuple[StoredImage, ...], int]]:
-        """Leave the maps behind: they are opened where they are used."""
+        """Leave out the memory maps: the other process opens its own."""
         return TrainingImages, (self.folder, self.images, self.scale)
 
     @cached_property
@@ -235,7 +235,7 @@ def _shrink(images: TrainingImages, progress: OnProgress | None) -> None:
 
 
 def _each(work: Callable[[int], T], count: int, progress: OnProgress | None = None) -> list[T]:
-    """Results of ``work`` for 0 to ``count`` - 1, made by one thread a CPU.
+    """Results of ``work`` for 0 to ``count`` - 1, made by one thread for each CPU.
 
     Raises:
         DataError: every image that cannot be read.

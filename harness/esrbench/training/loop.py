@@ -47,12 +47,12 @@ _RECORDED_PACKAGES = ("torch", "numpy", "lightning-fabric", "opencv-python-headl
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """How far a training is.
+    """Progress of a training.
 
     Attributes:
         iteration: steps done, over all stages.
         total: steps in all.
-        row: what was logged last, if anything.
+        row: last row of the log, if any.
     """
 
     iteration: int
@@ -83,7 +83,7 @@ class Training:
     earlier: tuple[float, float] = (0.0, 0.0)  # wall-clock and CPU seconds before a resume
 
     def __post_init__(self) -> None:
-        """Say what decides the trained weights, by name: equal for a training and its resume."""
+        """Everything that decides the trained weights, by name; equal when it is resumed."""
         self.started = time.monotonic(), time.process_time()
         self.lengths = [
             stage.steps(crops.epoch_steps)
@@ -105,7 +105,7 @@ class Training:
             "code": code_sha256(network, maker) or "without source files",
             "validation": "none" if self.pairs is None else self.pairs.identity().digest,
         }
-        self.origin: dict[str, Any] | None = None  # what ``initial`` says of itself
+        self.origin: dict[str, Any] | None = None  # metadata of ``initial``
         if self.initial is not None:
             self.origin = output.origin_of(self.initial)
             self.identity["start"] = self.origin["sha256"]
@@ -121,7 +121,7 @@ class Training:
         return sum(self.lengths[: self.stage]) + self.step
 
     def begin(self, *, resume: bool) -> None:
-        """Build the network as it starts, or as a checkpoint has it."""
+        """Build the network in its initial state, or in that of a checkpoint."""
         torch.manual_seed(self.patches.seed)
         self.raw = build_network(
             self.descriptor, self.patches.images.scale, seed=self.patches.seed
@@ -196,7 +196,7 @@ class Training:
             progress(TrainingProgress(done, self.total, row))
 
     def _prepare_stage(self, stage: Stage) -> list[nn.Parameter]:
-        """Average and teacher of a stage, and the parameters that it trains."""
+        """Set up average and teacher of a stage; return the parameters that it trains."""
         if stage.ema_decay is not None:
             self.average = _average_of(self.raw, stage.ema_decay)
         parameters = list(self.raw.parameters())
@@ -223,7 +223,7 @@ class Training:
         )
 
     def _restore(self, optimiser: Any) -> None:
-        """Put back what a checkpoint made within this stage holds."""
+        """Restore the state of a checkpoint that was made within this stage."""
         state = self.resumed
         if state is None or state["stage"] != self.stage:
             return
@@ -284,7 +284,7 @@ class Training:
         return mean
 
     def _result(self) -> dict[str, Tensor]:
-        """The weights that this moment stands for, as they are saved."""
+        """The weights that would be saved now."""
         network = self.raw if self.average is None else self.average.module
         dtype = getattr(torch, self.recipe.export)
         return {
@@ -293,7 +293,7 @@ class Training:
         }
 
     def _validate(self) -> float | None:
-        """Score what would be saved now; keep it if it is the best."""
+        """Score the weights that would be saved now; keep them if they are the best."""
         if self.pairs is None:
             return None
         state = self._result()
@@ -311,7 +311,7 @@ class Training:
         return psnr
 
     def _keep(self, optimiser: dict[str, Any]) -> None:
-        """Save weights and checkpoint, on one device."""
+        """Save weights and checkpoint; only the first device does."""
         if not self.fabric.is_global_zero:
             return
         output.save_weights(self.folder / output.LAST, self._result(), self._provenance(None))
@@ -380,7 +380,7 @@ class Training:
 def _average_of(network: nn.Module, most: float) -> AveragedModel:
     """An exponential moving average of weights, whose decay rises to ``most``; buffers are copied.
 
-    Step n leaves min(most, (1 + n) / (10 + n)) of the average, so that the start counts little.
+    Step n keeps min(most, (1 + n) / (10 + n)) of the average, so early weights count little.
     """
 
     def follow(averaged: Any, followed: Any, _: object) -> None:
@@ -389,5 +389,5 @@ def _average_of(network: nn.Module, most: float) -> AveragedModel:
         torch._foreach_lerp_(averaged, followed, 1 - decay)  # one kernel instead of hundreds
 
     average = AveragedModel(network, multi_avg_fn=follow)
-    average.n_averaged.fill_(1)  # the network as it starts is the first one
+    average.n_averaged.fill_(1)  # the initial network counts as the first step
     return average

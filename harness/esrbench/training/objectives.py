@@ -1,4 +1,4 @@
-"""Objectives of training: losses of pixels and of a teacher's output; and its validation."""
+"""Objectives of training: losses on pixels and on a teacher's output; and validation."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def pixel_loss(kind: Loss, found: Tensor, wanted: Tensor) -> Tensor:
 
 
 class Teacher(nn.Module):
-    """A trained network that shows what it makes of the same LR crops.
+    """A trained network whose output or features on the same LR crops a student learns.
 
-    Its parameters are frozen; those of the 1x1 convolutions that match channels are trained
-    with the student and are not part of it.
+    Its parameters are frozen. The 1x1 convolutions that match channels are trained with the
+    student, but are not part of it.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Teacher(nn.Module):
         """Load the teacher, find the layers to compare, and make the 1x1 convolutions.
 
         Args:
-            distillation: which teacher, and what is compared.
+            distillation: the teacher, and what is compared.
             student: the network that is trained, unwrapped.
             scale: upscaling factor.
             lr: a small batch of LR crops (N, C, h, w) on the student's device, for one forward of
@@ -132,7 +132,7 @@ class Teacher(nn.Module):
 
 
 def _released(teacher: str, scale: int) -> str:
-    """``auto``, if that stands for trained weights that are there."""
+    """``auto`` if the weights released for the teacher are cached; otherwise an error."""
     descriptor = default_registry().get(teacher)
     if resolve_weights(descriptor, scale).identity.source != "released":
         message = f"distillation: the weights released for {teacher} x{scale} are not cached"
@@ -163,7 +163,7 @@ def mean_psnr(
         dB; an image without any error counts as 100.
 
     Raises:
-        MeasurementError: an output that is no SR image.
+        MeasurementError: an output is not an SR image.
     """
     network = build_network(descriptor, pairs.scale)
     network.load_state_dict(dict(state))

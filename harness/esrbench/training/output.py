@@ -1,7 +1,7 @@
 """The files that training writes: checkpoints to resume from, weights to run, and a log.
 
-Checkpoints and weights are old or new, never torn. A checkpoint holds all that decides the rest of
-the training; it is read as data (``weights_only``), never as a program.
+A file of checkpoint or weights is either old or new, never partly written. A checkpoint holds all
+that decides the rest of the training. It is read as data (``weights_only``), never as a program.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def save_checkpoint(folder: Path, identity: Mapping[str, str], state: Mapping[st
     """Write a checkpoint.
 
     Args:
-        folder: of the training.
+        folder: folder of the training.
         identity: settings that must be the same when it is resumed, by name.
         state: tensors, numbers, strings, and lists and dicts of them.
 
@@ -55,7 +55,8 @@ def load_checkpoint(folder: Path, identity: Mapping[str, str]) -> dict[str, Any]
     """Read a checkpoint.
 
     Raises:
-        UsageError: there is none, or it belongs to another training; every difference is named.
+        UsageError: there is no checkpoint, or it belongs to another training; every difference is
+            named.
         RecordError: it is damaged.
     """
     path = folder / CHECKPOINT
@@ -70,7 +71,7 @@ def load_checkpoint(folder: Path, identity: Mapping[str, str]) -> dict[str, Any]
     if form != _FORMAT:
         raise _unusable(path, f"format {form}")
     differing = [
-        f"{name} was {saved.get(name)}, is {value}"
+        f"{name} was {saved.get(name)}, now it is {value}"
         for name, value in identity.items()
         if saved.get(name) != value
     ]
@@ -81,7 +82,7 @@ def load_checkpoint(folder: Path, identity: Mapping[str, str]) -> dict[str, Any]
 
 
 def _unusable(path: Path, why: str) -> RecordError:
-    message = f"{path}: damaged, or no checkpoint of this version ({why})"
+    message = f"{path}: damaged, or not a checkpoint of this version ({why})"
     return RecordError(message, advice="Train again, in another folder.")
 
 
@@ -91,7 +92,7 @@ def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str,
     Args:
         path: the file.
         state: tensors by name, in the dtype in which they are saved.
-        metadata: by name; what is no string is written as JSON.
+        metadata: values by name; a value that is not a string is written as JSON.
 
     Raises:
         RecordError: it cannot be written.
@@ -125,7 +126,7 @@ def origin_of(path: Path) -> dict[str, Any]:
             with safe_open(path, "pt") as file:
                 said = file.metadata() or {}
         except SafetensorError as error:
-            message = f"{path}: truncated, altered, or no safetensors file ({error})"
+            message = f"{path}: truncated, altered, or not a safetensors file ({error})"
             raise WeightsError(message, advice="Fetch or save it again.") from error
         origin |= {key: said[key] for key in _INHERITED if key in said}
     return origin
@@ -137,10 +138,10 @@ class LogRow(NamedTuple):
     Attributes:
         iteration: steps done, over all stages.
         stage: its number, from 1.
-        learning_rate: of the last step.
-        loss: mean over the steps since the row before.
+        learning_rate: rate of the last step.
+        loss: mean over the steps since the previous row.
         psnr: RGB PSNR in dB of a validation, or None.
-        seconds: of training so far.
+        seconds: seconds of training so far.
     """
 
     iteration: int
@@ -152,7 +153,7 @@ class LogRow(NamedTuple):
 
 
 def begin_log(path: Path, iteration: int) -> None:
-    """Open a log, dropping rows beyond ``iteration``: they will be made again.
+    """Open a log and drop rows beyond ``iteration``, which will be made again.
 
     Raises:
         RecordError: it cannot be written.
@@ -182,4 +183,4 @@ def add_to_log(path: Path, row: LogRow) -> None:
             csv.writer(file).writerow("" if value is None else value for value in row)
     except OSError as error:
         message = f"{path}: cannot be written: {error}"
-        raise RecordError(message, advice="Free space; then --resume.") from error
+        raise RecordError(message, advice="Free space, then continue with --resume.") from error

@@ -1,4 +1,4 @@
-"""Random aligned crops. Every crop is a function of the seed and its number alone.
+"""Random aligned crops. Every crop depends only on the seed and on its number.
 
 So the crops are the same with any number of workers, and after a resume.
 """
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     Batch = tuple[torch.Tensor, torch.Tensor]
 
 SYMMETRIES = 8
-"""Turns by quarters of a square and of its mirror image."""
+"""Quarter turns of a square, and of its mirror image."""
 
-# Of the second word of a generator's key: the numbers of crops stay below.
+# A bit in the second word of a generator's key; numbers of crops stay below it.
 _STAGE_BIT, _ORDER_BIT = 48, 63
 
 
@@ -52,13 +52,13 @@ class Patches(Dataset["Batch"]):
     """Pairs of LR and HR crops by number.
 
     Attributes:
-        images: where they are cut from.
+        images: images that they are cut from.
         lr_patch: side of LR crops in pixels.
-        batch: crops a step.
-        seed: of the order of the images and of all crops.
-        stage: of the training; crops of the same number differ between stages.
+        batch: crops in each step.
+        seed: seed of the order of images and of all crops.
+        stage: stage of the training; crops with the same number differ between stages.
         symmetric: turn and mirror crops.
-        conversion: what the network takes: RGB or luma, LR or enlarged.
+        conversion: input of the network: RGB or luma, LR or enlarged.
     """
 
     images: TrainingImages
@@ -80,7 +80,7 @@ class Patches(Dataset["Batch"]):
         step, slot = divmod(number, self.batch)
         epoch, step = divmod(step, self.epoch_steps)
         image = int(self._order_of(epoch)[(step * self.batch + slot) % len(self.images)])
-        # A generator by key: crop n needs no crop before it.
+        # The generator has a key, so crop n does not depend on earlier crops.
         random = self._random(number)
         stored, scale = self.images.images[image], self.images.scale
         row = int(random.integers(stored.height // scale - self.lr_patch + 1))
@@ -105,8 +105,8 @@ class Patches(Dataset["Batch"]):
         """Network inputs and targets of several crops.
 
         Returns:
-            (N, C, h, w) and (N, C, scale * p, scale * p): uint8 levels for a network of RGB that
-            takes LR, else float32 in [0, 255].
+            (N, C, h, w) and (N, C, scale * p, scale * p): uint8 levels for a network that takes
+            RGB LR images, otherwise float32 in [0, 255].
         """
         crops = [self.crop(number) for number in numbers]
         if self.conversion.color == "rgb" and self.conversion.input == "lr":
@@ -148,7 +148,7 @@ def make_loader(
     devices: int = 1,
     pin: bool = False,
 ) -> DataLoader[Batch]:
-    """Batches of steps ``first`` to before ``last``, counted from 0 in their stage, once.
+    """Batches of steps ``first`` to ``last`` - 1, counted from 0 in their stage, each once.
 
     Args:
         patches: the crops.
@@ -169,7 +169,7 @@ def make_loader(
         persistent_workers=False,
         prefetch_factor=4 if workers else None,
         pin_memory=pin,
-        # Its own generator: the loader must not draw from the one that networks draw from.
+        # The loader has its own generator, so that it does not disturb the one of networks.
         generator=torch.Generator().manual_seed(patches.seed),
     )
 

@@ -31,8 +31,8 @@ class Optimiser(Frozen):
     Attributes:
         name: ``adam`` (Kingma & Ba, 2015) or ``adamw`` (Loshchilov & Hutter, 2019).
         betas: decay of the first and second moment.
-        weight_decay: factor of the weights that is added to the gradient, or taken off the
-            weights by ``adamw``.
+        weight_decay: this factor times the weights is added to the gradient; ``adamw`` subtracts
+            it from the weights instead.
         clip_norm: largest norm of the gradient over all parameters, or None.
     """
 
@@ -50,13 +50,13 @@ class LearningRate(Frozen):
 
     Attributes:
         shape: ``constant``; ``linear`` or ``cosine`` (half a period, Loshchilov & Hutter 2017)
-            from ``first`` to ``last``, both of which are used; ``step`` multiplies by ``factor``
-            every ``every``, never below ``last``.
+            from ``first`` to ``last``, including both; ``step`` multiplies by ``factor`` after
+            each ``every``, but never goes below ``last``.
         first: highest rate.
-        last: rate of the last iteration, or floor; ``first`` if left out.
-        warmup: iterations that rise in equal steps to ``first`` before the shape begins.
-        every: epochs (iterations in a stage that is counted in them), for ``step``.
-        factor: for ``step``.
+        last: rate of the last iteration, or lowest rate of ``step``; ``first`` if left out.
+        warmup: iterations in which the rate rises in equal steps to ``first``, before the shape.
+        every: length of a step in epochs, or in iterations if the stage is counted in them.
+        factor: factor of ``step``.
     """
 
     shape: Literal["constant", "linear", "cosine", "step"]
@@ -82,7 +82,7 @@ class LearningRate(Frozen):
         Args:
             step: iteration.
             total: iterations of the stage.
-            unit: iterations that ``every`` counts as one.
+            unit: iterations in one unit of ``every``.
         """
         if step < self.warmup:
             return self.first * (step + 1) / self.warmup
@@ -101,16 +101,16 @@ class LearningRate(Frozen):
 
 
 class Distillation(Frozen):
-    """Learning from a trained network beside the HR images.
+    """Learning from a trained network in addition to the HR images.
 
     Attributes:
         teacher: registered name of a network of the same scale.
         weights: its weights file; the released ones, which must be cached, if left out.
-        kind: ``output`` compares SR images; ``feature`` compares what named modules return, the
-            student's through a 1x1 convolution where the channels differ.
+        kind: ``output`` compares SR images; ``feature`` compares outputs of named modules. If their
+            channels differ, the student's pass a 1x1 convolution first.
         layers: (student module, teacher module) names, for ``feature`` only.
         loss: how both are compared.
-        weight: factor of that loss beside the stage's own.
+        weight: factor of this loss when it is added to the stage's own.
     """
 
     teacher: str
@@ -130,7 +130,7 @@ class Distillation(Frozen):
 class Stage(Frozen):
     """One stretch of training with its own loss, optimiser and learning rate.
 
-    A stage starts from the result of the one before it: its averaged weights where it had them.
+    A stage starts from the result of the one before it, which are averaged weights if it had any.
 
     Attributes:
         loss: ``l1``, ``l2`` (mean absolute or squared error) or ``charbonnier``
@@ -139,11 +139,12 @@ class Stage(Frozen):
         iterations: length in steps instead.
         optimiser: how gradients become steps; starts from zero.
         learning_rate: its course over the stage.
-        ema_decay: decay of the exponential moving average of the weights a step, which becomes
-            the stage's result; min(decay, (1 + n) / (10 + n)) at step n. None for no average.
+        ema_decay: decay, for each step, of the exponential moving average of the weights, which
+            becomes the stage's result; min(decay, (1 + n) / (10 + n)) at step n. None for no
+            average.
         distillation: a teacher, or None.
-        hr_patch: instead of the recipe's.
-        batch: instead of the recipe's.
+        hr_patch: replaces the recipe's ``hr_patch``.
+        batch: replaces the recipe's ``batch``.
     """
 
     loss: Loss = "l1"
@@ -163,7 +164,7 @@ class Stage(Frozen):
         return self
 
     def steps(self, epoch_steps: int) -> int:
-        """Length in iterations, where an epoch has this many."""
+        """Length in iterations, if an epoch has ``epoch_steps`` of them."""
         if self.iterations is not None:
             return self.iterations
         assert self.epochs is not None  # noqa: S101 - the validator saw to it
@@ -176,17 +177,17 @@ class Stage(Frozen):
 
 
 class Recipe(Frozen):
-    """Everything that decides the trained weights beside network, data and seed.
+    """Everything that decides the trained weights, apart from network, data and seed.
 
     Attributes:
         name: identifier.
         summary: one line.
         ours: choices that the recipe's source leaves open, one sentence each.
         hr_patch: side of the HR crops in pixels; larger in a later stage is common.
-        batch: crops a step, over all devices.
+        batch: crops in each step, over all devices.
         symmetries: ``all`` turns crops by quarters and mirrors them (8 ways); ``none`` does not.
         start: ``random`` leaves the network as it is built; ``least-squares`` solves its last
-            convolution for the features that its random ones make.
+            convolution for the features of the random ones.
         precision: as Lightning Fabric names it; a command may choose another.
         channels_last: keep tensors in NHWC order, which is faster on most devices.
         reparameterise: validate in the form that the entry's ``prepare`` hook makes. The form in
@@ -215,18 +216,18 @@ class Recipe(Frozen):
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
 
     def digest(self) -> str:
-        """SHA-256 (hex) over every field but those for people."""
+        """SHA-256 (hex) over all fields except descriptions."""
         return digest_of(self.model_copy(update={"name": "x", "summary": "", "ours": ()}))
 
     def crops(self, stage: int, scale: int) -> tuple[int, int]:
-        """Side of the LR crops of a stage, counted from 0, in pixels, and crops a step.
+        """Side of the LR crops of a stage (counted from 0) in pixels, and crops in each step.
 
         Raises:
-            UsageError: the HR crops are no multiple of the scale.
+            UsageError: ``hr_patch`` is not a multiple of the scale.
         """
         hr_patch = self.stages[stage].hr_patch or self.hr_patch
         if hr_patch % scale:
-            message = f"recipe {self.name}: hr_patch = {hr_patch} is no multiple of x{scale}"
+            message = f"recipe {self.name}: hr_patch = {hr_patch} is not a multiple of x{scale}"
             advice = f"Use {max(1, hr_patch // scale) * scale}."
             raise UsageError(message, advice=advice)
         return hr_patch // scale, self.stages[stage].batch or self.batch
@@ -246,8 +247,8 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         name_or_path: a shipped name, or the path of a TOML file.
 
     Raises:
-        UsageError: no such recipe, no TOML, an unknown key, or a value out of range; every
-            problem is named.
+        UsageError: there is no such recipe, or it is not TOML, or has an unknown key or a value
+            out of range; every problem is named.
     """
     text = str(name_or_path)
     if text in recipe_names():

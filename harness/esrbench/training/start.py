@@ -1,8 +1,8 @@
-"""The start of training: the last convolution is solved instead of drawn at random.
+"""The start of training: the last convolution is computed instead of drawn at random.
 
 An SR network's output is linear in the weights of its last convolution. So the best weights for
 the features of a random network are the solution of a linear system. The network then starts above
-bicubic, which saves a short training thousands of steps. This is our idea and from no paper.
+bicubic, which saves a short training thousands of steps. This is our own idea; no paper has it.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def solve_last_convolution(
     """Set the weights of the convolution that runs last to the ridge regression of its targets.
 
     Args:
-        network: a convolution, with or without pixel shuffle, makes its output, perhaps beside
-            an addend that does not depend on it.
+        network: a network whose output is that of a convolution, with or without pixel shuffle.
+            A term that does not depend on this convolution may be added.
         batches: network inputs (N, C, h, w) and targets (N, C, s*h, s*w), float32, in the range
             of the network.
         scale: upscaling factor s.
 
     Raises:
-        UsageError: the network does not end like that.
+        UsageError: the network does not end in this way.
     """
     last = _last_convolution(network, next(iter(batches))[0])
     last.weight.zero_()

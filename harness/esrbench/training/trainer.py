@@ -1,4 +1,4 @@
-"""Training by a recipe: what is asked for is checked, then the loop runs."""
+"""Training by a recipe: checks all settings, then runs the loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a training left.
+    """The results of a training.
 
     Attributes:
         last: weights at its end.
@@ -73,12 +73,12 @@ def train(
         recipe: shipped name, TOML file, or the recipe itself.
         images: from ``open_images``; their scale is the network's.
         output: folder for weights, checkpoint and log.
-        seed: of the network's start and of the crops.
-        resume: go on from the checkpoint in ``output``.
+        seed: seed of the initial weights and of the crops.
+        resume: continue from the checkpoint in ``output``.
         initial: weights file to start from, instead of the start that the recipe names.
         device: ``cpu``, ``cuda`` or ``auto``.
-        devices: how many of them; they share every batch.
-        precision: instead of the recipe's.
+        devices: number of devices; they share every batch.
+        precision: replaces the recipe's ``precision``.
         workers: processes that cut crops, for each device.
         validate: data set as ``esrbench run`` takes it, or None.
         progress: called after every step.
@@ -89,7 +89,7 @@ def train(
         DataError: images that are too small, damaged, or scored.
         WeightsError: ``initial`` cannot be read or does not fit.
         RecordError: the checkpoint is damaged or nothing can be written.
-        MeasurementError: the loss is no number any more.
+        MeasurementError: the loss became infinite or NaN.
     """
     descriptor = model if isinstance(model, ModelDescriptor) else default_registry().get(model)
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
@@ -164,7 +164,7 @@ def _launch(device: str, devices: int, precision: Precision) -> Fabric:
             devices=devices,
             strategy="ddp" if devices > 1 else "auto",
             precision=precision,
-            # The devices are this machine's: whatever cluster it belongs to is not asked.
+            # Use only devices of this machine, even if it belongs to a cluster.
             plugins=LightningEnvironment(),
         )
     except (MisconfigurationException, RuntimeError) as error:

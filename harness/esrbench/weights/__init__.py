@@ -1,1 +1,1 @@
-"""Weights files: read as data and never as programs, checked, converted."""
+"""Weights files: they are read as data, never as programs, then checked and converted."""

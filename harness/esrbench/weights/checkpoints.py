@@ -1,4 +1,4 @@
-"""Weights files as data, never as programs: what one holds, whatever it is called."""
+"""Reads weights files as data, never as programs; their content counts, not their names."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SETTINGS = (
 )
 """Other data that trainers save: options, paths, dates and scores; see ``Settings``."""
 MAX_HEADER_BYTES = 4 * 1024 * 1024
-"""Of safetensors; a tensor takes some 100 bytes of it."""
+"""Largest header of safetensors; a tensor takes about 100 bytes of it."""
 
 _HEADER_LENGTH = struct.Struct("<Q")
 _CHUNK_BYTES = 1 << 20
@@ -63,8 +63,8 @@ def read_content(path: Path) -> Any:
     """Everything in a weights file, on the CPU, without running anything in it.
 
     Returns:
-        The saved object: a dict of tensors by name, or a structure that contains one. Tensors may
-            still be views that claim more than they hold; see ``require_tensors``.
+        The saved object: a dict of tensors by name, or a structure that contains one. A tensor
+            may claim more elements than its storage has; see ``require_tensors``.
 
     Raises:
         WeightsError: the file is missing, too large, damaged, or holds programs or objects.
@@ -90,7 +90,7 @@ def read_content(path: Path) -> Any:
 
 
 def holds_safetensors(path: Path) -> bool:
-    """Whether a file is read as safetensors; no for one that cannot be read."""
+    """Whether a file is read as safetensors; False if it cannot be read."""
     try:
         with path.open("rb") as file:
             return _is_safetensors(file, path)
@@ -99,7 +99,7 @@ def holds_safetensors(path: Path) -> bool:
 
 
 def _is_safetensors(file: BinaryIO, path: Path) -> bool:
-    """Whether a file begins as safetensors do, or is called so and begins as no checkpoint does."""
+    """Whether a file begins like safetensors, or has that suffix and is not another checkpoint."""
     start = file.read(_HEADER_LENGTH.size + 1)
     file.seek(0)
     begins = len(start) > _HEADER_LENGTH.size and start.endswith(b"{")
@@ -109,39 +109,39 @@ def _is_safetensors(file: BinaryIO, path: Path) -> bool:
 
 
 def read_safetensors_header(file: BinaryIO, source: str) -> Any:
-    """The header of a safetensors file as JSON, checked before anybody else reads it.
+    """The header of a safetensors file as JSON, checked before any library reads it.
 
     Args:
-        file: at its start.
-        source: what it came from, for messages.
+        file: the open file, at its start.
+        source: name of the file, for messages.
 
     Raises:
-        WeightsError: there is none, or it is far longer than names and shapes need.
+        WeightsError: there is no header, or it is far longer than names and shapes need.
     """
     start = file.read(_HEADER_LENGTH.size)
     if len(start) < _HEADER_LENGTH.size:
         raise _no_safetensors(source, "no header")
     (length,) = _HEADER_LENGTH.unpack_from(start)
     if length > MAX_HEADER_BYTES:
-        found = f"a header of {length} bytes, at most {MAX_HEADER_BYTES} may"
+        found = f"a header of {length} bytes, expected {MAX_HEADER_BYTES} at most"
         raise _no_safetensors(source, found)
     try:
         return json.loads(file.read(length))
     except (ValueError, RecursionError) as error:
-        raise _no_safetensors(source, "its header is no JSON") from error
+        raise _no_safetensors(source, "its header is not JSON") from error
 
 
 def _no_safetensors(source: str, found: str) -> WeightsError:
-    """A file that is damaged, or something else; ``found`` is what was seen in it."""
-    message = f"{source}: truncated, altered, or no safetensors file ({found})"
+    """The error for a file that is damaged or not safetensors; ``found`` says what was seen."""
+    message = f"{source}: truncated, altered, or not a safetensors file ({found})"
     return WeightsError(message, advice="Fetch or save it again.")
 
 
 def stored_elements(path: Path) -> int | None:
-    """Numbers in a safetensors file; what several names share counts once, a complex one twice.
+    """How many numbers a safetensors file holds. Shared data counts once, complex numbers twice.
 
     Args:
-        path: the file, of which only the header is read.
+        path: the file; only its header is read.
 
     Returns:
         None for a file of another format, because its sizes cannot be known without unpickling it.
@@ -174,10 +174,10 @@ def _read_safetensors(path: Path) -> Any:
 
 
 class IgnoredObject:
-    """Stands for an object of ``SETTINGS`` in a file: nothing is called, and nothing is kept."""
+    """Replaces an object of ``SETTINGS`` in a file. It calls nothing and keeps nothing."""
 
     def __new__(cls, *_arguments: object, **_named: object) -> Self:
-        """Made of anything."""
+        """Accept any arguments."""
         return super().__new__(cls)
 
     def __setstate__(self, state: object) -> None:
@@ -185,7 +185,7 @@ class IgnoredObject:
 
 
 class _Nothing(IgnoredObject):
-    """Stands for whatever a pickle names; what is put into it is dropped."""
+    """Replaces anything that a pickle names, and drops what is put into it."""
 
     def __setitem__(self, key: object, value: object) -> None:
         """Keep none of it."""
@@ -198,13 +198,13 @@ class _Nothing(IgnoredObject):
 
 
 class _Claims(pickle.Unpickler):
-    """Reads what storages a pickle of ``torch.save`` claims; all else in it is ``_Nothing``.
+    """Reads the sizes of storages that a pickle of ``torch.save`` claims; the rest is ``_Nothing``.
 
     Args:
-        content: of ``data.pkl``.
+        content: bytes of ``data.pkl``.
 
     Attributes:
-        found: bytes claimed of each storage, by its key.
+        found: claimed bytes of each storage, by its key.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -216,7 +216,7 @@ class _Claims(pickle.Unpickler):
         return type(name, (_Nothing,), {"__module__": module})
 
     def persistent_load(self, claim: Any) -> None:
-        """Note what a storage claims; the largest where several do."""
+        """Note the claimed size of a storage; of several claims, the largest."""
         import torch
 
         _, kind, key, _, elements = claim
@@ -227,7 +227,7 @@ class _Claims(pickle.Unpickler):
 
 
 def _stand_in(name: str) -> type[IgnoredObject]:
-    """A class that is called as an object of a file, for which torch takes it."""
+    """A class with the name of an object in a file, so that torch accepts it in its place."""
     module, _, called = name.rpartition(".")
     return type(called, (IgnoredObject,), {"__module__": module})
 
@@ -260,7 +260,7 @@ def _read_torch(file: BinaryIO, path: Path) -> Any:
         named = re.search(r"GLOBAL (\S+)", str(error))
         if named is None:
             told = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
-            message = f"{path}: truncated, altered, or no PyTorch checkpoint ({shown(told)})"
+            message = f"{path}: truncated, altered, or not a PyTorch checkpoint ({shown(told)})"
             raise WeightsError(message, advice="Fetch or save it again.") from error
         problem = f"holds pickled Python objects ({shown(named[1])}), not a plain state dict"
     advice = "Save network.state_dict() as .safetensors; programs and objects are not loaded."
@@ -268,10 +268,10 @@ def _read_torch(file: BinaryIO, path: Path) -> Any:
 
 
 def _zip_problem(file: BinaryIO) -> str | None:
-    """Faults of an archive that torch does not report: compression, or a wrong CRC-32.
+    """A fault of an archive that torch does not report: compression, or a wrong CRC-32.
 
     Raises:
-        zipfile.BadZipFile: it is damaged.
+        zipfile.BadZipFile: the archive is damaged.
     """
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
@@ -287,7 +287,7 @@ def _zip_problem(file: BinaryIO) -> str | None:
 
 
 def _is_tar(file: BinaryIO) -> bool:
-    """Whether a file is a tar archive, by which torch before 2.6 ran programs (CVE-2025-32434)."""
+    """Whether a file is a tar archive; torch before 2.6 ran programs in them (CVE-2025-32434)."""
     file.seek(0)
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
@@ -299,7 +299,7 @@ def _is_tar(file: BinaryIO) -> bool:
 def _require_storages(file: BinaryIO) -> None:
     """Refuse an archive whose storages are not as long as its pickle claims.
 
-    Before 2.10 torch took the claim, and read any memory of this process beyond the end.
+    torch before 2.10 trusted the claim, and read memory of this process beyond the end.
 
     Raises:
         ValueError: a storage has another length, or a name occurs twice; torch ignores case.

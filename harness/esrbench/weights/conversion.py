@@ -1,7 +1,7 @@
-"""Turning any weights file into safetensors: one flat state dict, and what was left out of it.
+"""Converts any weights file to safetensors: one flat state dict, and a report of what is left out.
 
-Meant to run where a stranger's file can do no harm; ``require_converted`` is for the other side,
-which trusts nothing that comes back.
+It runs in the sandbox, where a stranger's file can do no harm. ``require_converted`` runs outside,
+and checks all that comes back.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HEADER_BYTES = 8
 
 
 def _printable(text: str) -> str:
-    """Refuse what a terminal would obey: the text comes from a stranger's file."""
+    """Refuse control characters for terminals, because the text comes from a stranger's file."""
     if not text.isprintable():
         message = "expected printable characters"
         raise ValueError(message)
@@ -48,23 +48,23 @@ _Listed = Annotated[tuple[_Text, ...], Field(max_length=_LISTED)]
 class ConversionReport(Frozen):
     """The result of a conversion: what it took and what it left out.
 
-    Lists end after their first entries, so that a report fits into one message.
+    Lists hold only their first items, so that a report fits into one message.
 
     Attributes:
-        source_bytes: size of the file read.
-        source_sha256: its hash.
+        source_bytes: size of the file that was read.
+        source_sha256: hash of that file.
         key: name under which the state dict was nested, or None.
-        prefix: what was removed from the front of every name, or empty.
-        tensors: their number.
-        elements: of all tensors.
+        prefix: text that was removed from the front of every name, or empty.
+        tensors: number of tensors.
+        elements: number of elements of all tensors.
         dtypes: number of tensors by type (``float32``).
         copied: tensors that shared their storage, did not fill it or lay in another order, and
             now have their own.
-        dropped: number of things left out.
-        dropped_listed: the first of them, with what they are.
-        notes: what was chosen for the caller, and how to choose otherwise.
+        dropped: number of items left out.
+        dropped_listed: name and kind of the first of them.
+        notes: automatic choices, and how to make other ones.
         bytes: size of the result.
-        sha256: its hash.
+        sha256: hash of the result.
     """
 
     source_bytes: Count
@@ -83,7 +83,7 @@ class ConversionReport(Frozen):
 
 
 class Conversion(NamedTuple):
-    """A report, and the safetensors file of which it speaks."""
+    """A report, and the safetensors file that it describes."""
 
     report: ConversionReport
     content: bytes
@@ -98,15 +98,15 @@ def convert(
 ) -> Conversion:
     """Read a weights file as data and write its state dict as safetensors.
 
-    The same tensors under the same names give the same bytes, whatever order and format they came
-    in. Types and bits of all elements are kept. Everything that is no tensor is left out and
+    The same tensors under the same names give the same bytes, in whatever order and format they
+    were stored. Types and bits of all elements are kept. Everything except tensors is left out and
     reported.
 
     Args:
         path: the file.
-        key: as of ``read_weights``.
-        prefix: likewise.
-        renames: likewise.
+        key: see ``read_weights``.
+        prefix: see ``read_weights``.
+        renames: see ``read_weights``.
 
     Raises:
         WeightsError: see ``read_weights``; or a tensor holds NaN.
@@ -121,8 +121,9 @@ def convert(
     tensors, copied = _own_storage(state)
     saved = _serialise(tensors)
     if len(saved) > MAX_WEIGHTS_BYTES:
-        message = f"{path}: as safetensors it takes {len(saved)} bytes, at most {MAX_WEIGHTS_BYTES}"
-        raise WeightsError(f"{message} may", advice="Save the weights of one network.")
+        message = f"{path}: as safetensors it takes {len(saved)} bytes, expected "
+        message += f"{MAX_WEIGHTS_BYTES} at most"
+        raise WeightsError(message, advice="Save the weights of one network.")
     types = Counter(str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values())
     report = ConversionReport(
         source_bytes=path.stat().st_size,
@@ -143,10 +144,10 @@ def convert(
 
 
 def require_converted(report: ConversionReport, content: bytes) -> None:
-    """Check what a converter sent that may be in a stranger's hands; imports no torch.
+    """Check the output of a converter that a stranger's file may control; imports no torch.
 
     Args:
-        report: what it says.
+        report: its report.
         content: the safetensors file.
 
     Raises:
@@ -165,7 +166,7 @@ def require_converted(report: ConversionReport, content: bytes) -> None:
         length = int.from_bytes(content[:_HEADER_BYTES], "little")
         header = json.loads(content[_HEADER_BYTES : _HEADER_BYTES + length])
     except (SafetensorError, ValueError) as error:
-        message = f"{source}: no safetensors file ({shown(str(error))})"
+        message = f"{source}: not a safetensors file ({shown(str(error))})"
         raise WeightsError(message, advice=advice) from error
     if len(tensors) != report.tensors or header.get("__metadata__") != _METADATA:
         found = plural(len(tensors), "tensor")
@@ -174,7 +175,7 @@ def require_converted(report: ConversionReport, content: bytes) -> None:
 
 
 def _require_numbers(path: Path, state: Mapping[str, Tensor], notes: list[str]) -> None:
-    """Refuse NaN; infinity is legal in a buffer (a mask), which nothing here tells apart."""
+    """Refuse NaN. Infinity is legal in a buffer (a mask), and a file does not mark buffers."""
     wild = [name for name, tensor in state.items() if not is_finite(tensor)]
     damaged = [name for name in wild if bool(state[name].isnan().any())]
     if damaged:
@@ -187,9 +188,9 @@ def _require_numbers(path: Path, state: Mapping[str, Tensor], notes: list[str]) 
 
 
 def _own_storage(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
-    """Tensors by sorted name, each alone in its storage and contiguous; and how many were copied.
+    """Tensors by sorted name, each contiguous in its own storage; and how many were copied.
 
-    ``require_tensors`` has bounded what all of them take.
+    ``require_tensors`` has limited their total size.
     """
     import torch
 

@@ -1,7 +1,7 @@
 """Finds the state dict in a weights file, and the prefix of its names.
 
-Both are declared, or found by short lists of names and by the names that a network has, and then
-reported. Meant to run where a stranger's file can do no harm.
+Both are declared, or are found by short lists of names and by the network's own names, and then
+reported. It runs in the sandbox, where a stranger's file can do no harm.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ WRAPPER_PREFIXES: Final = ("module.", "_orig_mod.")
 TRAINER_PREFIXES: Final = ("model.", "net.", "network.", "generator.", "net_g.", "g.")
 """Attributes under which training frameworks keep the network."""
 TRAINER_KEY: Final = "state_dict"
-"""The key under which those frameworks nest what they save; elsewhere such a prefix may be the
-network's own."""
+"""The key under which those frameworks nest a state dict. Elsewhere, such a prefix may belong to
+the network."""
 
 
 class ReadWeights(NamedTuple):
     """A state dict, and how its file was laid out.
 
     Attributes:
-        state: dense CPU tensors of any shape and dtype by name, extra state of modules as it was
-            saved, and, as in PyTorch's own state dicts, versions of modules in ``_metadata``.
+        state: dense CPU tensors of any shape and dtype by name, and extra state of modules as it
+            was saved. ``_metadata`` has versions of modules, as in PyTorch's own state dicts.
         key: name under which it was nested, or None for the file itself.
-        prefix: what was removed from the front of every name, or empty.
-        left_out: what the file holds beside it, each by name and kind.
-        notes: what was chosen for the caller, and how to choose otherwise.
+        prefix: text that was removed from the front of every name, or empty.
+        left_out: name and kind of everything else in the file.
+        notes: automatic choices, and how to make other ones.
     """
 
     state: dict[str, Any]
@@ -78,12 +78,12 @@ def read_weights(
             ``NESTING_KEYS``, or under two of them; averaged weights if there are plain ones too
             (``params_ema`` and ``params``); the whole file if it holds any tensors. Everything
             except tensors is left out.
-        prefix: what to remove from the front of names, leaving out all that do not start with
-            it; empty for nothing. None removes ``WRAPPER_PREFIXES`` and one of
-            ``TRAINER_PREFIXES`` from all names or from none: the latter where they lie under
-            ``TRAINER_KEY``, or where the names are then those expected.
+        prefix: text to remove from the front of names; names that do not start with it are left
+            out. Empty removes nothing. None removes ``WRAPPER_PREFIXES`` and one of
+            ``TRAINER_PREFIXES``, each from all names or from none. One of ``TRAINER_PREFIXES`` is
+            removed only under ``TRAINER_KEY``, or if the names then match ``expected``.
         renames: (theirs, ours) pairs as in ``ReleasedWeights.renames``, applied last.
-        expected: names that a network has; no prefix is looked for where some of them are there.
+        expected: names of the network; if some of them are in the file, no prefix is searched.
 
     Raises:
         WeightsError: the file is unsafe, damaged, too large, or not laid out as declared; or
@@ -120,7 +120,7 @@ def listing(left_out: Mapping[Any, Any]) -> list[str]:
 
 
 def _declared_key(path: Path, content: Any, names: Sequence[str]) -> str | None:
-    """The first of some names that is there, None for the file itself."""
+    """The first of some names that exists in the file; None for the file itself."""
     for name in names:
         if not name:
             return None
@@ -131,7 +131,7 @@ def _declared_key(path: Path, content: Any, names: Sequence[str]) -> str | None:
 
 
 def _tensors_at(level: dict[Any, Any]) -> tuple[dict[Any, Any], list[str]]:
-    """The tensors and extra state of a level, and what else lies there; all where it is nested."""
+    """The tensors and extra state of a level, and what is left out; everything if it is nested."""
     import torch
 
     tensors = {name for name, value in level.items() if isinstance(value, torch.Tensor)}
@@ -168,7 +168,7 @@ def _find_key(path: Path, content: Any, notes: list[str]) -> str | None:
     chosen = _preferred(found)
     if chosen is None:
         message = f"{path}: holds several state dicts: {', '.join(found)}"
-        raise WeightsError(message, advice=_name_it("the one that is meant"))
+        raise WeightsError(message, advice=_name_it("the right one"))
     rest = "".join(f"; key={name!r} takes {name}" for name in found if name != chosen)
     notes.append(f"took the state dict under {chosen!r}{rest}")
     return chosen
@@ -182,13 +182,13 @@ def _name_it(what: str) -> str:
 
 
 def _preferred(found: Sequence[str]) -> str | None:
-    """The only one, or of two the averaged weights, which are those that were scored."""
+    """The only name, or of two the averaged weights, because authors score those."""
     averaged = [name for name in found if set(found) == {name, _plain_name(name)}]
     return found[0] if len(found) == 1 else averaged[0] if averaged else None
 
 
 def _plain_name(name: str) -> str:
-    """The key of the weights of which those under a key are averages."""
+    """The key of the plain weights whose averages are under a key."""
     return name.replace("_ema", "").replace("ema_", "")
 
 
@@ -245,7 +245,7 @@ def _find_prefix(
 
 
 def _shared(state: Iterable[str], start: str, known: Iterable[str]) -> str | None:
-    """The one of the known prefixes that follows ``start`` in all names."""
+    """The known prefix that follows ``start`` in all names, or None."""
     return next(
         (added for added in known if all(_follows(name, start + added) for name in state)),
         None,
@@ -253,7 +253,7 @@ def _shared(state: Iterable[str], start: str, known: Iterable[str]) -> str | Non
 
 
 def _follows(name: str, prefix: str) -> bool:
-    """Whether a name starts with a prefix and goes on."""
+    """Whether a name starts with a prefix and is longer than it."""
     return name.startswith(prefix) and name != prefix
 
 
@@ -286,13 +286,13 @@ def load_file(
     Args:
         network: the network to fill.
         path: the file.
-        key: as of ``read_weights``, which is told the network's own names.
-        prefix: likewise.
-        renames: likewise.
-        ignore: as of ``load_into``.
+        key: see ``read_weights``, which gets the network's own names.
+        prefix: see ``read_weights``.
+        renames: see ``read_weights``.
+        ignore: see ``load_into``.
 
     Returns:
-        How the file was read; None where it is the network's state dict and nothing else.
+        How the file was read; None if it holds the network's state dict and nothing else.
 
     Raises:
         WeightsError: the file is unsafe, not laid out as declared, or does not fit.

@@ -23,7 +23,7 @@ _SIZE_MISMATCH = re.compile(
     r"size mismatch for ([^:\n]+): copying a param with shape (.+?) from checkpoint, "
     r"the shape in current model is (.+?)\.(?:\n|$)"
 )
-"""How PyTorch tells of another shape."""
+"""PyTorch's message about a different shape."""
 _LAX_ADVICE = (
     "A script with strict=False leaves the missing ones random. If the network computes them in "
     "its first forward, let a factory of the entry load the file and make one forward, and "
@@ -36,15 +36,15 @@ def load_into(
 ) -> list[str]:
     """Load a state dict as the network's own ``load_state_dict(strict=True)`` does.
 
-    PyTorch decides what fits: hooks, renames of a module's own, extra state and lazy modules count
-    as they do there. A name may also be missing if its elements were loaded under another name
-    (tied weights, of which safetensors' ``save_model`` writes one).
+    PyTorch decides what fits, with hooks, renames by modules, extra state and lazy modules. A name
+    may also be missing if its elements were loaded under another name (tied weights, of which
+    safetensors' ``save_model`` writes one).
 
     Args:
         network: the network to fill.
-        state: of ``read_weights``; tensors are cast to the network's dtype.
-        source: what the state came from, for messages (a file name).
-        ignore: patterns of names, as of ``fnmatch``, that may be surplus.
+        state: state dict of ``read_weights``; tensors are cast to the network's dtype.
+        source: name of the file, for messages.
+        ignore: patterns, as for ``fnmatch``, of surplus names that are permitted.
 
     Returns:
         Surplus names that these patterns match.
@@ -91,7 +91,7 @@ def _load_strictly(network: nn.Module, state: Mapping[str, Any], source: str, *,
         missing[:], unexpected[:] = keys.missing_keys, keys.unexpected_keys
 
     handle = None
-    # Scripted modules take no hooks; PyTorch's own words say then what does not fit.
+    # Scripted modules accept no hooks. PyTorch's own message then says what does not fit.
     if not isinstance(network, torch.jit.ScriptModule):
         handle = network.register_load_state_dict_post_hook(look)  # type: ignore[no-untyped-call]
     try:
@@ -183,7 +183,7 @@ def _misfit(
 
 
 def state_of(network: nn.Module) -> Mapping[str, Any]:
-    """The network's own state dict, or its tensors where it does not tell."""
+    """The network's own state dict, or its tensors if ``state_dict`` fails."""
     try:
         return network.state_dict()
     except Exception:  # noqa: BLE001 - a network's own method may raise anything
@@ -191,20 +191,20 @@ def state_of(network: nn.Module) -> Mapping[str, Any]:
 
 
 def _ignore_advice(expected: Iterable[str], surplus: Iterable[str]) -> str:
-    """The line of a manifest that permits surplus names, and no name of the network's."""
+    """The line of a manifest that permits the surplus names but no name of the network."""
     starts = {name[: place.start()] for name in expected for place in re.finditer(r"\.|$", name)}
     patterns = list(dict.fromkeys(_pattern(name, starts) for name in surplus))
     listed = json.dumps(patterns[:_MOST_PATTERNS])
     more = len(patterns) - _MOST_PATTERNS
     rest = f" and {more} more patterns" if more > 0 else ""
-    return f"If they are no part of the network, add to [weights]: ignore = {listed}{rest}."
+    return f"If they are not part of the network, add to [weights]: ignore = {listed}{rest}."
 
 
 def _pattern(name: str, starts: set[str]) -> str:
     """The widest pattern of a name's first parts that no name of the network has.
 
     Args:
-        name: surplus.
+        name: a surplus name.
         starts: first parts of all names of the network, joined by dots.
     """
     places = [place.start() for place in re.finditer(r"\.", name)]
@@ -216,7 +216,7 @@ def _pattern(name: str, starts: set[str]) -> str:
 
 
 def _require_finite(network: nn.Module, source: str) -> None:
-    """Only parameters tell of damage: buffers may hold attention masks of minus infinity."""
+    """Refuse NaN and infinity in parameters. Buffers may hold attention masks of -infinity."""
     from torch.nn.parameter import is_lazy
 
     wild = [

@@ -1,4 +1,4 @@
-"""Tensors of a safetensors file, read by torch alone: for workers in another interpreter.
+"""Reads tensors of a safetensors file with torch only, for workers in another interpreter.
 
 A file is 8 bytes with the length of its header, the header as JSON, and the tensors' bytes.
 """

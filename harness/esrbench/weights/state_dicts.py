@@ -1,6 +1,6 @@
 """State dicts as they were read: their level in a checkpoint, their names and their tensors.
 
-What is read here is declared by the caller; `layout` finds what was not declared.
+The caller declares what is read here; ``layout`` finds what was not declared.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_WEIGHTS_BYTES = 512 * 1024 * 1024
-"""Largest weights file, and most that its tensors may take; a hundred times the largest entry."""
+"""Largest weights file, and largest total size of its tensors: 100 times the largest entry."""
 MAX_NAME_CHARACTERS = 512
 EXTRA_STATE = "_extra_state"
-"""Last part of the names of what ``Module.get_extra_state`` returns."""
+"""Last part of the names under which results of ``Module.get_extra_state`` are saved."""
 METADATA = "_metadata"
 """Attribute in which PyTorch keeps the versions of modules beside a state dict."""
 
@@ -62,7 +62,7 @@ def select_level(path: Path, content: Any, key: str | None) -> dict[Any, Any]:
             of several levels are joined by dots.
 
     Raises:
-        WeightsError: there is no such level, or it is no dict.
+        WeightsError: there is no such level, or it is not a dict.
     """
     if not isinstance(content, dict):
         message = f"{path}: holds a {type(content).__name__}, expected a state dict"
@@ -109,7 +109,7 @@ def is_state_dict(content: Any) -> bool:
 
 
 def require_tensors(path: Path, state: dict[Any, Any], key: str | None) -> dict[str, Any]:
-    """A state dict whose tensors are what they seem: dense and held in full.
+    """A state dict whose tensors are dense and have all their elements in the file.
 
     Args:
         path: the file, for messages.
@@ -162,7 +162,7 @@ def require_tensors(path: Path, state: dict[Any, Any], key: str | None) -> dict[
 
 
 def is_extra_state(name: str) -> bool:
-    """Whether a name is that of what ``Module.get_extra_state`` returns."""
+    """Whether a name is that of a module's extra state (``Module.get_extra_state``)."""
     return name.rpartition(".")[2] == EXTRA_STATE
 
 
@@ -195,12 +195,12 @@ def _require_dense(path: Path, tensors: dict[str, Tensor]) -> None:
         raise WeightsError(message, advice="Save contiguous tensors.")
     total = sum(tensor.nbytes for tensor in tensors.values())
     if total > MAX_WEIGHTS_BYTES:
-        message = f"{path}: its tensors take {total} bytes, at most {MAX_WEIGHTS_BYTES} may"
+        message = f"{path}: its tensors take {total} bytes, expected {MAX_WEIGHTS_BYTES} at most"
         raise WeightsError(message, advice="Save the weights of one network, each once.")
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Without a mask of the tensor's size: both ends are finite, and NaN passes through them."""
+    """Whether all elements are finite. Only the minimum and maximum are checked; they keep NaN."""
     import torch
 
     if not tensor.numel() or not (tensor.is_floating_point() or tensor.is_complex()):
@@ -236,14 +236,14 @@ def keep_versions(
 ) -> dict[str, Any]:
     """A state dict with the versions of modules that PyTorch saved beside it, if there are any.
 
-    Modules migrate the weights of older versions of themselves, so that without a version what is
-    current would be taken for old.
+    Modules migrate weights of their older versions. Without a version, they would take current
+    weights for old ones.
 
     Args:
         level: the state dict as it was read.
         state: its tensors, under the network's names.
-        prefix: that was removed from all names.
-        renames: that were applied after it.
+        prefix: prefix that was removed from all names.
+        renames: renames that were applied after that.
     """
     found = getattr(level, METADATA, None)
     if not isinstance(found, dict):
@@ -290,7 +290,7 @@ def common_prefix(names: Iterable[str]) -> str:
 
 
 def shown(name: object) -> str:
-    """A name from a file as messages show it: cut, and with nothing that a terminal obeys."""
+    """A name from a file for messages: shortened, and without control characters."""
     text = name if isinstance(name, str) else str(name) if isinstance(name, int) else repr(name)
     cut = text[: _SHOWN_CHARACTERS + 1]
     printable = cut if cut.isprintable() else ascii(cut)
@@ -300,7 +300,7 @@ def shown(name: object) -> str:
 
 
 def some(names: Iterable[object]) -> str:
-    """The first few of what is named, for messages."""
+    """The first few names, for messages."""
     listed = [*names]
     first = ", ".join(shown(name) for name in listed[:_SHOWN])
     return f"{first}, ..." if len(listed) > _SHOWN else first

@@ -6,9 +6,9 @@ Along one axis, output sample o of an axis enlarged s times lies at u = (o + 0.5
 
 with the cubic kernel h of a = -0.5 (Keys 1981). Indices beyond the border are mirrored, the
 edge sample repeated once (-1 -> 0, -2 -> 1, W -> W-1), as in modern MATLAB; older ones repeat
-the edge sample, which differs in the outer s/2 pixels only. Rows come first, then columns;
-after each pass the result is rounded, halves up, and clipped to 0..255, because MATLAB keeps
-uint8 between the passes. No parameter, no antialiasing (it acts on shrinking only).
+the edge sample, which differs in the outer s/2 pixels only. Rows come first, then columns.
+After each pass the result is rounded, halves up, and clipped to 0..255, because MATLAB keeps
+uint8 between the passes. It has no parameters. Antialiasing only acts when an image shrinks.
 
 The module maps float32 (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W); input and output hold
 multiples of 1/255, other inputs are rounded to them first.

@@ -1,4 +1,4 @@
-"""CARN with the upsampling head of one scale, and as trained with those of all."""
+"""CARN with the upsampling head of one scale, and with the heads of all scales as in training."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ SLOPE = 0.2
 
 
 class Form(NamedTuple):
-    """What the networks in print differ in.
+    """The properties in which the published networks differ.
 
     Attributes:
         levels: number L of levels, of x2 each.

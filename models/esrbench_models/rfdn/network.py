@@ -122,10 +122,10 @@ class RFDN(DistillationNetwork):
 
 
 def fold_residuals(network: RFDN) -> RFDN:
-    """The same function as ``network`` by RFDB-E blocks; the network given is left alone.
+    """A network of RFDB-E blocks that computes the same as ``network``, which stays unchanged.
 
-    Adds 1 to the centre of channel i's own kernel in every 3x3 convolution of a residual, in
-    float64, and rounds to the weights' type again: outputs agree but for that rounding.
+    We add 1 to the centre of channel i's own kernel in every 3x3 convolution of a residual, in
+    float64, and round to the weights' type again. Outputs differ only by that rounding.
 
     Raises:
         ValueError: the network has no residuals left to fold.

@@ -34,7 +34,7 @@ LEVELS = 4
 
 
 class SAFM(nn.Module):
-    """Spatially-adaptive feature modulation: features gated by what lies around them."""
+    """Spatially-adaptive feature modulation: features gated by their surroundings."""
 
     def __init__(self, channels: int) -> None:
         """Keep ``channels``, divisible by 4, throughout."""

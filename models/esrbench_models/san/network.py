@@ -80,7 +80,7 @@ def square_root(matrices: Tensor, steps: int = ROOT_STEPS) -> Tensor:
 
 
 class SOCA(nn.Module):
-    """Second-order channel attention: one gate a channel, from its root covariances."""
+    """Second-order channel attention: one gate for each channel, from its root covariances."""
 
     def __init__(self, channels: int, reduction: int) -> None:
         """Squeeze ``channels`` to ``channels // reduction``."""
@@ -95,7 +95,7 @@ class SOCA(nn.Module):
 
 
 class QuarteredNonLocal(nn.Module):
-    """Non-local block of embedded Gaussians, on each quarter of the image alone."""
+    """Non-local block of embedded Gaussians, on each quarter of the image separately."""
 
     def __init__(self, channels: int, reduction: int) -> None:
         """Compare positions in ``channels // reduction`` channels."""

@@ -1,6 +1,6 @@
-"""The forms a table can take, one module each: a module that stands here is a format.
+"""Formats of tables. Every module in this folder is one format.
 
-Each has ``render(table)``, which returns text, or what rich prints on a terminal.
+Each has ``render(table)``, which returns text, or for a terminal an object that rich prints.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def render(table: Table, form: str) -> RenderableType:
     """A table in a format.
 
     Args:
-        table: any.
+        table: any table.
         form: one of ``format_names``.
 
     Returns:
-        A document that ends its last line, or for ``terminal`` what rich prints.
+        A document that ends with a line break, or for ``terminal`` an object that rich prints.
     """
     written: RenderableType = import_module(f"{__name__}.{form}").render(
         table if form in CITING else table.numbered()

@@ -1,4 +1,4 @@
-"""CSV: unrounded values in base units, a row a record; absent is empty."""
+"""CSV: unrounded values in base units, one row for each record; absent values are empty."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def render(table: Table) -> str:
     """The table's records."""
-    # Without pandas, because its import takes longer than everything else.
+    # pandas is not used, because its import takes longer than everything else.
     text = io.StringIO()
     records = table.plain_records()
     columns = dict.fromkeys(key for record in records for key in record)
@@ -28,7 +28,7 @@ def render(table: Table) -> str:
 def _field(value: Any) -> Any:
     """Counts without a decimal point, lists with commas.
 
-    A spreadsheet shows text as it is: an apostrophe leads what would begin a formula.
+    An apostrophe goes before text that a spreadsheet would read as a formula.
     """
     if isinstance(value, list | tuple):
         value = ", ".join(map(str, value))

@@ -1,8 +1,8 @@
 """HTML: a ``div`` with the table and its notes, ASCII only, without style sheets or scripts.
 
-Alignment and rules between sections are inline styles, so that it reads well anywhere. Best
-figures are ``strong``, second best ``u``; headers have scopes, and classes (``esrbench-table``,
-``figure``, ``best``, ``second``, ``notes``) are there to be styled.
+Alignment and rules between sections are inline styles, so that the table reads well anywhere. Best
+figures are ``strong``, second best ``u``. Headers have scopes. Style sheets can use the classes
+``esrbench-table``, ``figure``, ``best``, ``second`` and ``notes``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PADDED: Final = 'style="padding:0 .5em"'
 
 
 def render(table: Table) -> str:
-    """The element; what leads the table stands in paragraphs before it."""
+    """The element; the table's lead stands in paragraphs before the table."""
     caption = [f"<caption>{html_text(table.caption)}</caption>"] if table.caption else []
     lines = [
         '<div class="esrbench-table">',
@@ -82,7 +82,7 @@ def _headings(table: Table) -> list[str]:
 
 
 def html_text(text: str) -> str:
-    """Text that a browser shows as it is, whatever encoding the page around it has."""
+    """Text that a browser shows as it is, in a page of any encoding."""
     flat = html.escape(line(text, CELL_CHARACTERS))
     return flat.encode("ascii", "xmlcharrefreplace").decode("ascii")
 

@@ -1,4 +1,4 @@
-"""JSON: everything there is to know, unrounded."""
+"""JSON: everything that is known, unrounded."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
 
 
 def render(table: Table) -> str:
-    """The table's document, or its records where it has none."""
+    """The table's document, or its records if it has no document."""
     document = table.document() if callable(table.document) else table.document
     return json_text(table.plain_records() if document is None else document)
 
 
 def json_text(document: Any) -> str:
-    """A document as JSON; what cannot be seen is escaped by its number."""
+    """A document as JSON; invisible characters are escaped by their numbers."""
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
     return "\n".join(map(_escaped, text.split("\n"))) + "\n"
 
 
 def _escaped(text: str) -> str:
-    """A line of JSON in which every character is seen; it means the same."""
+    """A line of JSON with the same meaning, in which every character is visible."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)

@@ -21,10 +21,10 @@ _TIGHT: Final = {
     12: _TIGHTEST,
     14: (r"\scriptsize", r"\setlength{\tabcolsep}{1.5pt}"),
 }
-"""How a table of that many columns and more is set: small enough for one column of an article of
-two columns (3.25 in), or for the width of both."""
+"""Commands for a table, by its least number of columns. They make it small enough for one column of
+a two-column article (3.25 in), or for the width of both."""
 _BOTH_COLUMNS: Final = 7
-"""A table of that many columns and more is set across both columns of a page."""
+"""A table with at least this many columns goes across both columns of a page."""
 _ALIGN: Final[dict[Align, str]] = {"left": "l", "right": "r", "center": "c"}
 _LETTERS: Final = {
     "\\": r"\textbackslash{}",
@@ -117,7 +117,7 @@ def _headings(table: Table) -> list[str]:
 
 
 def _heading(heading: Heading, *, stacked: bool) -> str:
-    """What a column holds; over figures its words stand below one another if that is wished."""
+    """A column's heading; above figures, ``stacked`` puts its words below one another."""
     words = heading.text.split()
     if not stacked or heading.align == "left" or len(words) < 2:  # noqa: PLR2004 - one is no stack
         return latex_text(heading.text)

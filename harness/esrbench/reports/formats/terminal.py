@@ -1,4 +1,4 @@
-"""A terminal: columns that do not fit stand in a further table below, rows named again."""
+"""A terminal: columns that do not fit stand in another table below, which names the rows again."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ STYLES: Final[dict[Tone, str]] = {
     "faint": "dim",
 }
 PLACES: Final[dict[Tone, str]] = {"best": "\N{SUPERSCRIPT ONE}", "second": "\N{SUPERSCRIPT TWO}"}
-"""Signs in place of bold and underlined, if a terminal has neither."""
+"""Signs that replace bold and underline if a terminal has neither."""
 SENTENCE: Final = 24
-"""Characters of a line into which sentences are broken, at least."""
+"""Least width, in characters, to which sentences are broken."""
 NOTHING: Final[tuple[int, Pieces]] = (0, [])
-"""A line of a cell that has fewer than others of its row."""
+"""An empty line, for a cell with fewer lines than others in its row."""
 
 
 def render(table: Table) -> RenderableType:
-    """A table as rich prints it, fitted to the width of the console and to what it can show."""
+    """A table as an object that rich prints; it fits the console's width and abilities."""
     return _Rendered(table)
 
 
 class _Rendered:
-    """Prints a table on whatever console it meets."""
+    """Prints a table on any console."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -84,10 +84,10 @@ def _line(text: str) -> str:
 def _tables(
     table: Table, console: Console, options: ConsoleOptions, *, styled: bool
 ) -> Iterator[RenderableType | Segment]:
-    """In as few parts as the width asks for, closer together where that spares one.
+    """The table in as few parts as the width allows; columns move closer if that saves a part.
 
-    rich breaks sentences into lines. It takes seconds for a thousand rows, so what needs no
-    breaking is set here, as rich would set it.
+    rich breaks sentences into lines, which takes seconds for a thousand rows. So tables that need
+    no breaking are set here, in the way of rich.
     """
     shown = _styled_cell if styled else _plain_cell
     sections = [
@@ -100,7 +100,7 @@ def _tables(
     columns = zip(headings, *(row for section in sections for row in section), strict=True)
     widths = [max([width for cell in column for width, _ in cell]) for column in columns]
     names = 1 + table.labelled
-    # Long sentences are broken into lines before a column has to make way.
+    # Long sentences are broken into lines before a column moves to another part.
     prose = [
         heading.prose and own > SENTENCE and index >= names
         for index, (heading, own) in enumerate(zip(table.headings, widths, strict=True))
@@ -128,7 +128,7 @@ def _tables(
 
 
 def _parts(widths: Sequence[int], names: int, room: int, gap: int) -> list[list[int]]:
-    """Columns in groups that fit the room, in order, those of names in front of each."""
+    """Columns in groups that fit the width, in order; each group begins with those of names."""
     first = list(range(names))
     taken = 1 + sum(widths[index] + gap for index in first)  # the box begins with a space
     parts, used = [list(first)], taken
@@ -143,15 +143,15 @@ def _parts(widths: Sequence[int], names: int, room: int, gap: int) -> list[list[
 
 @dataclass(frozen=True, slots=True)
 class _Grid:
-    """Columns that stand beside one another, under a head or without one.
+    """Columns that stand beside one another, with or without a head.
 
     Attributes:
-        headings: a cell a column; empty ones for a table without a head.
+        headings: one cell for each column; empty cells for a table without a head.
         sections: rows of cells.
-        aligns: of the columns.
-        widths: likewise, in characters.
-        prose: whether they hold sentences to be broken.
-        styles: of the sections.
+        aligns: alignment of each column.
+        widths: width of each column in characters.
+        prose: whether each column holds sentences to be broken.
+        styles: style of each section.
         gap: spaces between columns.
         apart: an empty line stands between sections.
         styled: lines are printed in styles; else a line of a cell is one text.
@@ -169,7 +169,7 @@ class _Grid:
 
     @property
     def headed(self) -> bool:
-        """Whether there is a head; the box that draws its rule has an edge of one space."""
+        """Whether there is a head; the box that draws its rule adds one space at the edge."""
         return any(width for cell in self.headings for width, _ in cell)
 
     @property
@@ -243,11 +243,11 @@ class _Grid:
 
 
 def _broken(grid: _Grid, names: int) -> RichTable:
-    """A grid of which rich breaks the cells that do not fit."""
+    """A grid in which rich breaks the cells that do not fit."""
     from rich.box import SIMPLE_HEAD, Box
     from rich.table import Table as RichTable
 
-    # Called ASCII, it keeps its form where rich would draw a frame; the console draws its rule so.
+    # As an ASCII box it keeps its form where rich would draw a frame, and the rule is in ASCII.
     simple = Box(str(SIMPLE_HEAD), ascii=True)
     made = RichTable(
         box=simple if grid.headed else None,
@@ -274,7 +274,7 @@ def _text(lines: Lines) -> Text:
 
 
 def _set(pieces: Pieces) -> tuple[int, Pieces]:
-    """Texts of a line with their width, of which some letters take two characters."""
+    """Texts of a line with their width; some letters are two characters wide."""
     width = 0
     for text, _ in pieces:
         if text.isascii() or PLAIN.fullmatch(text):

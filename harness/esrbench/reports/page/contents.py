@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from esrbench.reports.table import TableCell, Tone
 
 MOST_SCORES: Final = 10_000
-"""In the table of images; what they take is about a megabyte."""
+"""Most cells of the table of images; this many take about a megabyte."""
 MOST_DETAILED: Final = 60
 """Entries whose bars, blocks and raw times are shown."""
 MOST_DIFFERENCES: Final = 1000
 """Lines of the table of runs that are left out."""
 FOLDERS: Final = frozenset({"results folder", "cache folder"})
-"""Checks of which a page says nothing: paths of a machine are nobody else's business."""
+"""Checks that a page leaves out, because they show paths of a machine."""
 COSTS: Final = (
     "params",
     "macs_ntire2022",
@@ -60,7 +60,7 @@ COSTS: Final = (
     "weights_bytes",
 )
 PYTHON: Final = "PYTHON"
-"""Stands for the interpreter of an entry, whose path is nobody else's business."""
+"""Stands for the interpreter of an entry, whose path a page must not show."""
 Claims = dict[str, dict[str, float]]
 """Figures that authors state, in base units, by entry and metric."""
 
@@ -72,10 +72,10 @@ class Cost:
     Attributes:
         entry: its number on the page.
         name: of the entry.
-        shares: of the blocks right below the network, and of what ran outside of them, in the
-            MACs, activations and bytes of all.
-        blocks: every block that the record tells of.
-        memory: predicted over a forward, or None.
+        shares: shares of the outermost blocks, and of what ran outside of them, in all MACs,
+            activations and bytes.
+        blocks: every block in the record.
+        memory: predicted memory over a forward, or None.
     """
 
     entry: int
@@ -91,7 +91,7 @@ def rows_of(board: Leaderboard) -> tuple[LeaderboardEntry, ...]:
 
 
 def first_rows(board: Leaderboard, most: int) -> Leaderboard:
-    """The board with its first rows alone, so many of them."""
+    """The board with at most this many of its first rows."""
     ranked = board.ranked[:most]
     unranked = board.unranked[: most - len(ranked)]
     return board.model_copy(update={"ranked": ranked, "unranked": unranked})
@@ -121,7 +121,7 @@ def scales(board: Leaderboard) -> list[Scale]:
 
 
 def chart_axes(scales: Sequence[Scale]) -> tuple[Scale, Scale, Scale | None] | None:
-    """What is drawn first: cost across, quality up, size as area; None without two metrics."""
+    """Metrics of the first drawing: cost across, quality up, size as area; None without two."""
     by_key = {scale.metric.key: scale for scale in scales}
 
     def first(*keys: str) -> Scale | None:
@@ -134,7 +134,7 @@ def chart_axes(scales: Sequence[Scale]) -> tuple[Scale, Scale, Scale | None] | N
 
 
 def stability(board: Leaderboard) -> tuple[str, list[HeldRank]] | None:
-    """Title of the first track of which noise is known, and what it leaves of each rank."""
+    """Title of the first track with rank stability, and the stability of each rank."""
     for track in board.tracks:
         rows = []
         for number, row in enumerate(board.ranked):
@@ -195,7 +195,7 @@ def _claimed(
 
 
 def images_table(board: Leaderboard, records: Sequence[RunRecord]) -> Table | None:
-    """PSNR and SSIM of every image and entry, images on which entries differ most first."""
+    """PSNR and SSIM of every image and entry; images on which entries differ most come first."""
     key = next((key for key in board.columns if METRICS[key].source == "quality"), "psnr_rgb")
     key = "psnr_y" if key == "psnr_y" else "psnr_rgb"
     scored = [(r.entry.name, r.quality) for r in records if isinstance(r.quality, Quality)]
@@ -229,7 +229,7 @@ def images_table(board: Leaderboard, records: Sequence[RunRecord]) -> Table | No
 
 
 def costs_table(board: Leaderboard, records: Sequence[RunRecord]) -> tuple[Table, list[Metric]]:
-    """Everything counted of each entry, and the metrics of which bars are drawn."""
+    """All counts of each entry, and the metrics that are drawn as bars."""
     known = [METRICS[key] for key in COSTS if any(r.measured(key) is not None for r in records)]
     rows = []
     for record in records:
@@ -316,8 +316,8 @@ def unread_files(notices: Sequence[Notice], results: Path) -> Table | None:
     """Files of results that could not be read: which, why, and what to do.
 
     Args:
-        notices: as ``Store.load`` gives them.
-        results: folder of results; of where it lies the page says nothing.
+        notices: notices of ``Store.load``.
+        results: folder of results; the page does not show its path.
     """
     rows = []
     for notice in notices:
@@ -337,7 +337,7 @@ def _settings(record: RunRecord) -> dict[str, str]:
 
 
 def machine(record: RunRecord, examinations: Sequence[Examination]) -> list[Table]:
-    """Environment and protocol of a run, a line each setting; what the doctor found, if it did."""
+    """Environment and protocol of a run, one setting a line; and the doctor's findings, if any."""
     environment = record.environment.model_dump(mode="json")
     protocol = record.protocol.model_dump(mode="json")
     tables = [
@@ -355,7 +355,7 @@ def machine(record: RunRecord, examinations: Sequence[Examination]) -> list[Tabl
 
 
 def command(records: Sequence[RunRecord]) -> str:
-    """The command that measures the same entries again, where options say all of it.
+    """The command that measures the same entries again, if options can express all settings.
 
     ``PYTHON`` stands for the interpreter of an entry that ran in one of its own.
     """

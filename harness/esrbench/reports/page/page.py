@@ -1,7 +1,7 @@
 """The page as HTML: a template filled with tables and charts, one style sheet, one script.
 
-The browser may load nothing: a content security policy names the hashes of the style sheet and of
-the script, and no other source. Text from entries is made safe to show before it is escaped.
+The browser may load nothing else: a content security policy allows only the style sheet and the
+script, by their hashes. Text from entries is made visible on one line before it is escaped.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     from esrbench.runs.store import Store
 
 MOST_BYTES: Final = 10_000_000
-"""Of a page; crops of SR images take what is left by all else."""
+"""Size of a page; crops of SR images may use what the rest leaves."""
 LEVELS: Final = ((1000, MOST_DETAILED), (1000, 10), (300, 10), (100, 3), (20, 0))
-"""Entries that a page shows, and those of them that are drawn in detail; the first that fits."""
+"""Number of entries on a page, and number drawn in detail; the first pair that fits is used."""
 UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
-"""Characters that a JSON document within HTML must escape: they could end the element around it."""
+"""Characters to escape in JSON within HTML, because they could end the element around it."""
 CROPS_HERE: Final = "<!--crops-->"
-"""Where crops go; no text on the page holds it, since all is escaped."""
+"""Marks the place of crops; no other text on the page holds it, because all text is escaped."""
 
 
 def report_page(
@@ -66,14 +66,14 @@ def report_page(
 
     Args:
         board: what is ranked.
-        records: those of the board, and others on the same data, which are shown as left out.
-        store: holds the crops of SR images; without one there are none.
+        records: records of the board, and others on the same data, which are shown as left out.
+        store: holds the crops of SR images; without a store, the page has none.
         claims: figures that authors state, in base units, by entry and metric.
-        title: of the document; that of the board if None.
+        title: title of the document; the board's title if None.
         published: boards that are shown below the board.
-        examinations: of the machines on which runs may have been made.
-        images: whole SR images that lie beside the page, and what is missing of them, in words.
-        unread: of files in the store that could not be read.
+        examinations: examinations of machines on which runs may have been made.
+        images: whole SR images that lie beside the page, and sentences on what is missing.
+        unread: notices of files in the store that could not be read.
         home: address of the page that lists this one and others; empty if there is none.
     """
     entries = len(contents.rows_of(board))
@@ -179,7 +179,7 @@ def _without_crops(
 def template(name: str) -> Any:
     """A template of this folder, with the style sheet and its hash in ``style``, ``style_hash``.
 
-    What it is given is escaped, and shown as one visible line; undefined names raise.
+    Its values are escaped and shown as one visible line; an undefined name is an error.
     """
     style = _asset("page.css")
     environment = Environment(
@@ -209,7 +209,7 @@ def _cell(cell: TableCell) -> Markup:
 
 
 def _told(text: str) -> Markup:
-    """A sentence as HTML, with what stands between backticks as code."""
+    """A sentence as HTML; text between backticks becomes code."""
     safe = text if isinstance(text, Markup) else escape(line(text, CELL_CHARACTERS))
     return Markup(re.sub("`([^`<>]+)`", r"<code>\1</code>", str(safe)))  # noqa: S704 - it is escaped
 
@@ -254,5 +254,5 @@ def _asset(name: str) -> str:
 
 
 def sha256(content: str) -> str:
-    """As a content security policy writes it."""
+    """The hash of a text, in the form of a content security policy."""
     return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()

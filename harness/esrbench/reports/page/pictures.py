@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image, or a part of one, as one entry shows it, or HR or LR.
+    """An image, or a part of one: the SR of an entry, or HR or LR.
 
     Attributes:
         label: name of the entry, ``HR`` or ``LR``.
         caption: scores of the whole image.
-        source: as a ``data:`` URI, or a path beside the page.
+        source: a ``data:`` URI, or a path relative to the page.
     """
 
     label: str
@@ -43,12 +43,12 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """The same image, or the same part of one, by all.
+    """The same image, or the same part of one, by all entries.
 
     Attributes:
         title: image and place.
-        height: in HR pixels.
-        width: likewise.
+        height: height in HR pixels.
+        width: width in HR pixels.
         pictures: HR and LR first if they are there, then entries in the order of the table.
     """
 
@@ -61,13 +61,13 @@ class Pictures:
 def crops(
     records: Sequence[RunRecord], store: Store, room: int
 ) -> tuple[list[Pictures], list[str]]:
-    """The crops that the runs kept, and what is missing, in words.
+    """The crops that the runs kept, and sentences on what is missing.
 
     Crops of images on which entries differ most come first.
 
     Args:
-        records: of the board, in order; those that find no room on the page are named.
-        store: that holds the crops.
+        records: records of the board, in order; those without room on the page are named.
+        store: store that holds the crops.
         room: bytes that all crops may take on the page.
     """
     if not records:
@@ -118,19 +118,19 @@ def crops(
 def copy_images(
     records: Sequence[RunRecord], sr_folder: Path, target: Path
 ) -> tuple[list[Pictures], list[str]]:
-    """Copy the SR images of entries, with HR and LR of public data, to where the page shows them.
+    """Copy the SR images of entries, with HR and LR of public data, to a folder for the page.
 
     Args:
-        records: of the board, in order.
-        sr_folder: as it was given to ``esrbench run --save-sr``.
+        records: records of the board, in order.
+        sr_folder: the folder that was given to ``esrbench run --save-sr``.
         target: folder beside the page; made if it is not there.
 
     Returns:
-        Each image by all entries that have it, by its path from the page's folder; and what is
-        missing, in words.
+        Each image by all entries that have it, with paths relative to the page's folder; and
+        sentences on what is missing.
 
     Raises:
-        UsageError: there is none of these entries, or they cannot be copied.
+        UsageError: there are no SR images of these entries, or they cannot be copied.
     """
     found: dict[str, list[tuple[RunRecord, Path]]] = {}
     absent = []
@@ -172,7 +172,7 @@ def copy_images(
 
 
 def spreads(scored: Sequence[Quality], key: str = "psnr_rgb") -> dict[str, float]:
-    """Best less worst PSNR of each image, in dB; infinite ones are left out."""
+    """Best minus worst PSNR of each image, in dB; infinite values are left out."""
     found: dict[str, list[float]] = {}
     for quality in scored:
         for image in quality.images:
@@ -182,7 +182,7 @@ def spreads(scored: Sequence[Quality], key: str = "psnr_rgb") -> dict[str, float
 
 
 def psnr_text(value: float | None) -> str:
-    """A PSNR in dB; that of an image without error is infinite."""
+    """A PSNR in dB as text; None is an image without error, whose PSNR is infinite."""
     return "\N{INFINITY}" if value is None else METRICS["psnr_rgb"].format(value)
 
 
@@ -197,7 +197,7 @@ def image_captions(record: RunRecord) -> dict[str, str]:
 
 
 def _files(record: RunRecord, sr_folder: Path) -> dict[str, Path]:
-    """The files that there are of a run, by image."""
+    """Existing files of a run, by image."""
     name, scale = record.entry.name, record.entry.scale
     if not isinstance(record.quality, Quality) or Path(name).name != name:
         return {}
@@ -208,7 +208,7 @@ def _files(record: RunRecord, sr_folder: Path) -> dict[str, Path]:
 
 
 def _public_images(data: DataIdentity) -> tuple[ImagePairs | None, list[str]]:
-    """HR and LR images that may be published, or None; and why they are missing, in words."""
+    """HR and LR images that may be published, or None; and sentences on why they are missing."""
     if not data.verified or data.hidden:
         return None, []
     try:
@@ -237,7 +237,7 @@ def _written(pixels: Any, label: str, target: Path, name: str) -> Picture:
 
 
 def _slug(text: str) -> str:
-    """Fit for the name of a file, and for an address without escapes."""
+    """Text that can be part of a file name, and of an address without escapes."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:80]
 
 

@@ -45,10 +45,10 @@ class Group:
 
     Attributes:
         data: name of the data set.
-        title: of the data set.
+        title: title of the data set.
         scale: upscaling factor.
-        label: of the class; None where there are SR images without networks alone.
-        records: oldest first; SR images, which have no class, are of every one.
+        label: label of the class; None if there are only SR images without networks.
+        records: records, the oldest first. SR images have no class, so they are in every group.
     """
 
     data: str
@@ -59,13 +59,13 @@ class Group:
 
     @property
     def heading(self) -> str:
-        """What it is, in words."""
+        """Heading of the group."""
         where = f"{short_title(self.title)} x{self.scale}"
         return ", ".join([where, *([self.label] if self.label else [])])
 
     @property
     def days(self) -> list[date]:
-        """On which it was added to, in order."""
+        """Days on which records were added, in order."""
         return sorted(set(map(day_of, self.records)))
 
 
@@ -74,11 +74,11 @@ class Page:
     """A page of the site that shows a board.
 
     Attributes:
-        file: its name.
+        file: name of its file.
         heading: what it is about.
-        board: what it shows.
-        day: until which runs are on it; None for published boards.
-        records: from which the board was chosen.
+        board: the board that it shows.
+        day: last day whose runs are on it; None for published boards.
+        records: records from which the board was chosen.
         past: the board has changed since.
     """
 
@@ -105,15 +105,15 @@ def site_pages(
     """Names and contents of all files of a site.
 
     Args:
-        records: what may be published of all runs.
+        records: all runs, without what may not be published.
         rules: editions, each with a page for each data set, scale and class.
         official: editions whose published boards have pages.
-        earlier: most dates before the newest that have pages of their own, for each board.
-        title: of the index.
+        earlier: for each board, the largest number of earlier dates that have their own pages.
+        title: title of the index.
         store: holds the crops of SR images; pages of earlier dates show none.
-        registry: knows what authors state of their networks.
-        examinations: of the machines on which runs may have been made.
-        unread: of files in the store that could not be read.
+        registry: has the figures that authors state of their networks.
+        examinations: examinations of machines on which runs may have been made.
+        unread: notices of files in the store that could not be read.
     """
     groups = groups_of(records)
     pages = list(_boards(groups, records, rules, earlier))
@@ -162,7 +162,7 @@ def site_pages(
     ]
     left_out = unread_files(unread, store.folder) if store else None
     if left_out is not None:
-        said = "What they hold is on no page."
+        said = "Their content is on no page."
         parts.append({"heading": "Files that could not be read", "said": said, "folded": False})
         parts[-1] |= {"table": left_out, "links": ()}
     yield INDEX, template("index.html").render(title=title, parts=parts)
@@ -216,10 +216,10 @@ def day_of(record: RunRecord) -> date:
 
 
 def file_name(text: str) -> str:
-    """A word for names of files and addresses: equal words for equal texts alone.
+    """A word for file names and addresses; different texts give different words.
 
-    What a text loses on the way is made up for by its hash. The word has no underscore, so that
-    several can be joined by it.
+    A hash replaces what the text loses. The word has no underscore, so that underscores can join
+    several words.
     """
     word = re.sub(r"[^a-z0-9.-]+", "-", text.lower()).strip("-.")[:60]
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from esrbench.records import Conditions, Replicate, RunRecord
 
 MOST_RATIO: Final = 100.0
-"""Of a time to a median that is drawn; whoever says more is drawn there."""
+"""Largest ratio of a time to its median that is drawn; larger ones are drawn at this ratio."""
 Processes = tuple[tuple[tuple[float, ...], ...], ...]
-"""Figures of each thing of each process."""
+"""Figures by process, then by item, such as an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class Times:
 
     Attributes:
         entry: its number on the page.
-        name: of the entry.
-        series: what each chart shows, and its figures.
+        name: name of the entry.
+        series: title of each chart, and its figures.
         facts: sizes, cold starts, spreads and conditions in words.
     """
 
@@ -41,7 +41,7 @@ class Times:
 
 
 def times(records: Mapping[int, RunRecord], most: int) -> list[Times]:
-    """Raw times of the first entries, where they have some."""
+    """Raw times of the first entries that have some."""
     return [
         _times(entry, record.entry.name, record.latency)
         for entry, record in islice(records.items(), most)
@@ -92,7 +92,7 @@ def _in_order(processes: Iterable[Sequence[float]]) -> Processes:
 
 
 def _round_drift(replicate: Replicate) -> tuple[tuple[float, ...], ...]:
-    """For each round that half of the images have: the median ratio to the image's median."""
+    """Median ratio of each round to its image's median, for rounds that half of the images have."""
     ratios = [
         [min(s / middle, MOST_RATIO) for s in samples.seconds]
         for samples in replicate.timed_images
@@ -104,7 +104,7 @@ def _round_drift(replicate: Replicate) -> tuple[tuple[float, ...], ...]:
 
 
 def _image_drift(replicates: Sequence[Replicate]) -> Processes:
-    """Ratios of an image's median to that of all processes; nothing of a single process."""
+    """Ratios of an image's median to that of all processes; empty for a single process."""
     if len(replicates) < 2:  # noqa: PLR2004 - one has nothing to be compared with
         return ()
     medians = [
