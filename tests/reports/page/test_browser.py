@@ -253,6 +253,35 @@ def test_any_two_metrics_are_drawn_as_python_draws_them(show, shown):
         assert again[entry] == pytest.approx(place, abs=0.15)
 
 
+def test_names_in_the_chart_stand_where_python_places_them(show):
+    """On a crowded chart, once the script has drawn all axes and the first ones again."""
+    board = official_leaderboard(RULES["ntire2026"])
+    page = show(report_page(board, []))
+    labels = (
+        "all => Object.fromEntries(all.map(a => { const t = a.querySelector('text'); return ["
+        "a.dataset.entry, t.classList.contains('crowded') || !t.hasAttribute('x') ? null :"
+        "[t.textContent, t.getAttribute('text-anchor'), Number(t.getAttribute('x')),"
+        "Number(t.getAttribute('y'))]]; }))"
+    )
+    first = page.locator("#chart a").evaluate_all(labels)
+    assert sum(each is not None for each in first.values()) > 5
+    chosen = page.locator("#axes select").evaluate_all("all => all.map(s => s.value)")
+    count = page.locator("#axes select").first.locator("option").count()
+    for index in range(count):
+        choose(page, "Across", index=index)
+        choose(page, "Area", index=index)
+    for axis, value in zip(("Across", "Up", "Area"), chosen, strict=True):
+        choose(page, axis, value=value)
+    again = page.locator("#chart a").evaluate_all(labels)
+    assert again.keys() == first.keys()
+    for entry, expected in first.items():
+        if expected is None:
+            assert again[entry] is None
+        else:
+            assert again[entry][:2] == expected[:2]
+            assert again[entry][2:] == pytest.approx(expected[2:], abs=0.2)
+
+
 def test_other_axes_draw_another_chart(show, shown):
     page = show(shown)
     choose(page, "Across", label="Params [M]")

@@ -184,7 +184,7 @@
 
     const links = [...drawing.querySelectorAll("a")];
     const radius = (link) => (size ? size.radii[link.dataset.entry] : data.chart.radius);
-    links.sort((one, other) => radius(other) - radius(one));
+    links.sort((one, other) => radius(other) - radius(one) || one.dataset.entry - other.dataset.entry);
     for (const link of links) {
       const entry = Number(link.dataset.entry);
       const [xs, ys] = [across.shares[entry], up.shares[entry]];
@@ -202,7 +202,7 @@
       circle.setAttribute("cy", cy);
       circle.setAttribute("r", r);
     }
-    name(links.filter((link) => !link.classList.contains("absent")), left, right);
+    name(links.filter((link) => !link.classList.contains("absent")), left);
   }
 
   function short(name, most) {
@@ -211,30 +211,32 @@
   }
 
   /* Names beside their points where there is room, clear of points and other names; those on the
-     front choose first. */
-  function name(links, left, right) {
-    const taken = links.map((link) => link.querySelector("circle").getBBox());
+     front choose first. The sizes of names are those that Python takes, so both choose alike. */
+  function name(links, left) {
+    const { letters, letter, height, right } = data.chart.labels;
+    const centre = (link) => ["cx", "cy", "r"].map((key) => Number(link.querySelector("circle").getAttribute(key)));
+    const taken = links.map(centre).map(([x, y, r]) => [x - r, y - r, x + r, y + r]);
     links.sort((one, other) => one.classList.contains("dominated") - other.classList.contains("dominated"));
     for (const link of links) {
-      const [circle, label] = [link.querySelector("circle").getBBox(), link.querySelector("text")];
-      label.classList.remove("crowded");
-      const [start, end] = [circle.x, circle.x + circle.width];
-      const [middle, above, below] = [circle.y + circle.height / 2 + 4, circle.y - 3, circle.y + circle.height + 13];
-      const places = [[end + 4, middle, "start"], [start - 4, middle, "end"]];
-      for (const [at, anchor] of [[(start + end) / 2, "middle"], [start, "start"], [end, "end"]]) {
+      const [[x, y, r], label] = [centre(link), link.querySelector("text")];
+      const [above, below] = [y - r - 3, y + r + 13];
+      const places = [[x + r + 4, y + 4, "start"], [x - r - 4, y + 4, "end"]];
+      for (const [at, anchor] of [[x, "middle"], [x - r, "start"], [x + r, "end"]]) {
         places.push([at, above, anchor], [at, below, anchor]);
       }
       const name = data.names[link.dataset.entry];
-      const letters = data.chart.letters.slice(0, link.classList.contains("dominated") ? 1 : undefined);
-      const texts = [...new Set(letters.map((most) => short(name, most)))];
+      const lengths = letters.slice(0, link.classList.contains("dominated") ? 1 : undefined);
+      const texts = [...new Set(lengths.map((most) => short(name, most)))];
       const free = texts.flatMap((text) => places.map((place) => [text, ...place])).some(([text, at, base, anchor]) => {
+        const width = letter * [...text].length;
+        const start = at - width * { start: 0, middle: 0.5, end: 1 }[anchor];
+        const box = [start, base - height, start + width, base];
+        const overlaps = (other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3];
+        if (box[0] < left || box[2] > right || box[1] < 0 || taken.some(overlaps)) return false;
         label.textContent = text;
         label.setAttribute("x", at);
         label.setAttribute("y", base);
         label.setAttribute("text-anchor", anchor);
-        const box = label.getBBox();
-        const apart = (other) => box.x + box.width < other.x || other.x + other.width < box.x || box.y + box.height < other.y || other.y + other.height < box.y;
-        if (box.x < left || box.x + box.width > right + 20 || !taken.every(apart)) return false;
         taken.push(box);
         return true;
       });

@@ -1,7 +1,7 @@
 """The chart of entries by two metrics, as SVG and as data for the script.
 
 For other axes the script moves what is drawn here. It computes no scale, tick, area or front:
-``Scale`` and ``front`` have them for every metric.
+``Scale`` and ``front`` have them for every metric. It places names as ``_label`` does.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ LABEL_LETTERS: Final = (22, 12, 8)
 """At most so many of a name stand in a chart; fewer on the front where it is crowded."""
 LETTER_WIDTH: Final = 9
 """About what a letter takes at the labels' size."""
+LABEL_END: Final = WIDTH - 2
+"""Pixel at which names end at the latest."""
 
 
 def chart_data(scales: Sequence[Scale], ranked: Sequence[bool]) -> dict[str, Any]:
@@ -33,7 +35,12 @@ def chart_data(scales: Sequence[Scale], ranked: Sequence[bool]) -> dict[str, Any
     return {
         "frame": [LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM, TOP],
         "radius": LEAST_RADIUS,
-        "letters": LABEL_LETTERS,
+        "labels": {
+            "letters": LABEL_LETTERS,
+            "letter": LETTER_WIDTH,
+            "height": LABEL_HEIGHT,
+            "right": LABEL_END,
+        },
         "metrics": [
             {
                 "heading": scale.metric.heading,
@@ -173,7 +180,7 @@ def _label(
         width = LETTER_WIDTH * len(text)
         left = at - width * {"start": 0, "middle": 0.5, "end": 1}[anchor]
         box = (left, base - LABEL_HEIGHT, left + width, base)
-        inside = box[0] >= LEFT and box[2] <= WIDTH - 2 and box[1] >= 0
+        inside = box[0] >= LEFT and box[2] <= LABEL_END and box[1] >= 0
         if inside and not any(_overlap(box, other) for other in taken):
             taken.append(box)
             return (
