@@ -2,7 +2,8 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,6 +14,7 @@ from esrbench.reports.table import MISSING
 from esrbench.runs.cells import Cell
 from esrbench.runs.passes import CellReport, PassFolder
 from esrbench.runs.plan_file import PlanFile, PlannedData
+from esrbench.runs.status import DeviceProgress, Onlooker
 from esrbench.runs.store import Store
 
 FILE = """title = "Small ESR"
@@ -73,6 +75,23 @@ def test_a_suite_is_shown_with_its_machines_and_failures(in_process):
     assert suite["progress"]["cells"] == {"failed": 1, "waiting": 1}
     assert suite["machines"][0]["name"] == "n1"
     assert suite["failures"][0]["names"] == ["untimed-0000"]
+
+
+def test_later_runs_are_told_beside_a_suite_that_was_interrupted(
+    in_process, folder, make_record, monkeypatch
+):
+    began = datetime(2031, 1, 1, tzinfo=UTC)
+    (interrupted,) = Onlooker(folder.store).look()
+    machine = DeviceProgress("n1", "cpu", 1, (), passes=1, newest=began)
+    seen = [replace(interrupted, machines=(machine,))]
+    monkeypatch.setattr(Onlooker, "look", lambda _: seen)
+    folder.store.put(make_record("before", {}, created=began - timedelta(hours=1)))
+    told = in_process("status", "challenge.toml", code=0).stdout
+    assert "No machine works on it" in told
+    assert "later suites" not in told
+    folder.store.put(make_record("after", {}, created=began + timedelta(hours=1)))
+    told = in_process("status", "challenge.toml", code=0).stdout
+    assert "Runs of later suites, which ended: 1 ok." in told
 
 
 def test_watching_ends_with_the_suite(in_process, folder, monkeypatch):

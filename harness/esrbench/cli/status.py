@@ -57,9 +57,13 @@ def status_command(
 
     def look() -> tuple[Table, bool]:
         statuses = onlooker.look()
-        stored = [] if statuses else store.load_measured(samples=False)[0]
+        under_way = any(each.in_use for each in statuses)
+        stored = [] if under_way else store.load_measured(samples=False)[0]
+        if statuses:
+            passes = [each.newest for one in statuses for each in one.machines if each.newest]
+            stored = [record for record in stored if passes and record.created > max(passes)]
         counts = Counter[str](record.status for record in stored)
-        return status_table(statuses, counts, caption), any(each.in_use for each in statuses)
+        return status_table(statuses, counts, caption), under_way
 
     table, under_way = look()
     while watch and under_way:

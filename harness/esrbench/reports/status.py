@@ -10,7 +10,7 @@ from esrbench.plaintext import line
 from esrbench.reports.table import MISSING, Heading, Note, Section, Span, Table, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from esrbench.runs.status import Failure, SuiteStatus
 
@@ -23,7 +23,8 @@ def status_table(statuses: Sequence[SuiteStatus], stored: Mapping[str, int], cap
 
     Args:
         statuses: of suites under way.
-        stored: number of records by status; shown if no suite is under way.
+        stored: number of records by status; shown if no suite is under way. If a suite was
+            interrupted, only of the records that were made after its last pass.
         caption: caption of the table.
     """
     names = ("Machine", "Device", "Makes now", "Cells begun", "Passes", "Newest pass")
@@ -61,7 +62,7 @@ def status_table(statuses: Sequence[SuiteStatus], stored: Mapping[str, int], cap
         headings=headings,
         sections=sections,
         caption=caption,
-        lead=tuple(map(_progress, statuses)) or (Span(_ended(stored)),),
+        lead=(*map(_progress, statuses), *_ended(statuses, stored)),
         notes=tuple(Note(_failure(each, data if several else "")) for each, data in failures),
         records=records,
         document={"suites": [_document(each) for each in statuses], "records": dict(stored)},
@@ -76,11 +77,14 @@ def _progress(status: SuiteStatus) -> Span:
     return Span(f"{said}. No machine works on it: run it again with --resume.", "doubtful")
 
 
-def _ended(stored: Mapping[str, int]) -> str:
-    if not stored:
-        return "No suite is under way, and there are no records."
+def _ended(statuses: Sequence[SuiteStatus], stored: Mapping[str, int]) -> Iterator[Span]:
+    """What is stored, if no suite is under way."""
     counts = ", ".join(f"{count} {status}" for status, count in stored.items())
-    return f"No suite is under way. Records: {counts}."
+    if not statuses:
+        said = f". Records: {counts}." if stored else ", and there are no records."
+        yield Span(f"No suite is under way{said}")
+    elif stored:
+        yield Span(f"Runs of later suites, which ended: {counts}.")
 
 
 def _failure(failure: Failure, data: str) -> str:
