@@ -24,7 +24,10 @@ EQUAL = Equality(values=100_000, differing=4, largest=1, psnr_difference=0.0)
 @pytest.mark.parametrize(
     ("equality", "said"),
     [
-        (EQUAL, "SR of the file against torch's: one level (+0.0000 dB, 0.004% of the values"),
+        (
+            EQUAL,
+            "SR of the file compared with that of torch: one level (+0.0000 dB, 0.004% of",
+        ),
         (Absent(kind="skipped", reason="no image"), "was not compared with torch's: no image"),
     ],
 )

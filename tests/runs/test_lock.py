@@ -48,7 +48,7 @@ def test_a_second_process_waits_and_is_told_for_whom_until_the_first_ends(other)
     with device_lock("cpu", on_wait=on_wait):
         assert other.poll() is not None or other.wait() < 0
     (who,) = told
-    assert who.startswith(f"process {other.pid}, which measures since 2")
+    assert who.startswith(f"process {other.pid}, which has measured since 2")
 
 
 def test_devices_are_measured_on_at_the_same_time(other, locks, monkeypatch):

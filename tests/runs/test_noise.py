@@ -179,9 +179,9 @@ def test_a_warm_up_at_its_bound_is_no_matter_where_rounds_are_steady(warming):
 @pytest.mark.parametrize(
     ("ends", "advice"),
     [
-        (("budget", "budget"), "Raise --budget, by which rounds ended."),
-        (("interval", "max-rounds"), "Raise --rounds, by which rounds ended."),
-        (("budget", "max-rounds"), "Raise --budget and --rounds, by which rounds ended."),
+        (("budget", "budget"), "Raise --budget: rounds ended at this limit."),
+        (("interval", "max-rounds"), "Raise --rounds: rounds ended at this limit."),
+        (("budget", "max-rounds"), "Raise --budget and --rounds: rounds ended at this limit."),
     ],
 )
 def test_a_wide_interval_names_what_ended_the_rounds(ends, advice):
@@ -285,7 +285,7 @@ def test_a_cold_start_is_told_where_most_processes_have_it():
     cold = {"cold_start_seconds": 3.5}
     assert messages(latency(cold)) == {
         "slow-first-run": "the first forward of a process took 2.5 s more than the median at the "
-        "same input, 3.5 times as long; it is in the cold start, not in the runtime"
+        "same input, 3.5 times as long; it counts as cold start, not as runtime"
     }
     assert messages(latency({"cold_start_seconds": 2.5})) == {}
     assert "at worst of 3 processes" in messages(latency({}, cold, cold))["slow-first-run"]

@@ -1,1 +1,1 @@
-"""Running entries: the evaluator holds HR images, the clock's verdict and the records."""
+"""Running entries: the evaluator holds HR images, the clock and the records."""

@@ -1,4 +1,4 @@
-"""Whether what was counted of an entry is what was measured and what its weights file holds."""
+"""Check that the counted network is the measured one and fits its weights file."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ ADVICE = (
 
 
 def disagreement(untimed: UntimedPass) -> tuple[str, str | None] | None:
-    """Why the counts of an entry are not those of what was measured, and what to do.
+    """Say why the counts do not describe the measured network, and what to do.
 
     A file may hold more than its network takes (a teacher, an optimiser's averages), and a network
-    may hold less after it was merged. Missing numbers count as hidden only if the audit finds
-    numbers that meet the image and are no parameters.
+    may hold less after it was merged. So missing numbers count as hidden only if the audit also
+    finds constants that are no parameters and are combined with the image.
 
     Args:
         untimed: what the untimed pass found.
 
     Returns:
-        None if nothing disagrees, or nothing was counted.
+        Cause and advice, or None if nothing disagrees or nothing was counted.
     """
     complexity = untimed.complexity
     if not isinstance(complexity, Complexity):

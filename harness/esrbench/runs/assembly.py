@@ -1,4 +1,4 @@
-"""From what the passes found to the record of a run."""
+"""Assemble the record of a run from its passes."""
 
 from __future__ import annotations
 
@@ -50,17 +50,16 @@ NO_ENERGY = Absent(
     advice="`esrbench run --energy` asks for it.",
 )
 NO_BACKEND = Absent(kind="skipped", reason="no backend other than eager torch ran")
-DISPUTED = Absent(kind="unavailable", reason="the worker's account of its time is disputed")
+DISPUTED = Absent(kind="unavailable", reason="the times that the worker reported are disputed")
 ON_SIZE = re.compile(r"(?i)\b(sizes?|shapes?|dimensions?|divisible|multiples?)\b")
-"""Text of messages about a network that does not take the size of an image."""
+"""Matches messages about a network that does not accept the size of an image."""
 ENDS = Counter(Conv=2, Convolution=2)
 """The first and the last convolution, which may stay in float32, as ONNX and OpenVINO name them."""
 LEAST_SETTLING_SECONDS = 1.0
 SETTLING_SHARE = 0.5
 """A worker's checks after the rounds are reported above this share of the rounds' time.
 
-Honest ones take a tenth.
-"""
+Honest workers need about a tenth of the rounds' time."""
 
 
 def assemble(
@@ -74,10 +73,10 @@ def assemble(
 
     Args:
         untimed: scores, memory and counts.
-        timed: those that there are, in the order of their rounds; fewer than the protocol asks
-            for where the run was interrupted or the entry failed.
-        baseline: timed passes of the entry to which runtimes are set in relation.
-        attempts: at passes of this entry, beside those that are given and sound.
+        timed: timed passes in the order of their rounds. There are fewer than the protocol asks for
+            if the run was interrupted or the entry failed.
+        baseline: timed passes of the baseline entry, by which runtimes are divided.
+        attempts: number of further passes of this entry that do not count.
     """
     found, protocol = untimed.found, untimed.protocol
     latency = _latency(untimed, timed, baseline)
@@ -170,7 +169,7 @@ def _latency(
 def _baseline_times(
     name: str, replicates: Mapping[int, Replicate], indices: Sequence[int]
 ) -> BaselineTimes:
-    """What a baseline took in the rounds of an entry; None in those that it did not reach."""
+    """Times of the baseline in the rounds of an entry; None for rounds that it did not reach."""
     reached = [replicates.get(index) for index in indices]
     return BaselineTimes(
         name=name,
@@ -188,7 +187,7 @@ def _baseline_times(
 def _across_classes(
     untimed: Pass[UntimedPass], baseline: Sequence[Pass[TimedPass]]
 ) -> Iterator[Notice]:
-    """Tells that a runtime stands in relation to one of another class."""
+    """Report that an entry and its baseline ran in different classes."""
     if not baseline:
         return
     ours, theirs = _class_of(untimed), _class_of(baseline[0])
@@ -196,13 +195,13 @@ def _across_classes(
         yield Notice(
             code=ACROSS_CLASSES,
             message=f"it ran as {ours}, and its baseline {baseline[0].entry.name} as {theirs}: "
-            "the ratio of their runtimes is not that of the networks alone",
-            advice="Take a baseline of the same class, or run both alike (--precision, --python).",
+            "the ratio of their runtimes also contains the effect of the class",
+            advice="Use a baseline of the same class, or give both equal --precision, --python.",
         )
 
 
 def _class_of(made: Pass[Any]) -> str:
-    """Arithmetic and software of a pass."""
+    """The class of a pass: its arithmetic and software."""
     environment = made.environment
     torch = environment.packages.get("torch", "absent")
     return f"{made.protocol.forward.label}, Python {environment.python}, torch {torch}"
@@ -215,7 +214,7 @@ def _resumed(timed: Sequence[Pass[TimedPass]]) -> Iterator[Notice]:
             code="resumed",
             message=f"its {len(timed)} timed processes ran in {sessions} sessions: the suite was "
             "resumed, or several processes ran it",
-            advice="Compare their times; where they differ, measure again without --resume.",
+            advice="Compare their times; if they differ, measure again without --resume.",
         )
 
 
@@ -223,14 +222,14 @@ def _made_again(attempts: int) -> Iterator[Notice]:
     if attempts > 0:
         yield Notice(
             code="made-again",
-            message=f"{plural(attempts, 'further pass')} of it did not count: disturbed by the "
-            "machine, ended with its worker, or made before by another process",
+            message=f"{plural(attempts, 'further pass')} did not count: the machine disturbed a "
+            "pass, its worker ended, or another process made it first",
             advice="Nothing is lost: the first valid pass counts.",
         )
 
 
 def _as_timed(quality: Quality | Absent, rescored: Sequence[ImageScore]) -> Quality | Absent:
-    """Scores of what was timed, the worst of all processes, where that is not what was scored."""
+    """Replace the scores of images whose timed SR differs, each by its worst timed score."""
     if isinstance(quality, Absent) or not rescored:
         return quality
     timed = {score.image: score for score in sorted(rescored, key=_psnr, reverse=True)}
@@ -267,7 +266,7 @@ def _finding(
     disagrees = disagreement(found)
     if disagrees is not None and (suspicion is None or suspicion.status in RANKED_STATUSES):
         return Suspicion("counted-otherwise", *disagrees)
-    # Load that no counter tells disputes an honest time as well.
+    # Load that no counter shows can also make an honest time look disputed.
     if suspicion is not None and not (scattered and suspicion.status == "timing-disputed"):
         return suspicion
     cause = load or scattered
@@ -275,7 +274,7 @@ def _finding(
 
 
 def _advice(failure: Absent, entry: EntryIdentity) -> str | None:
-    """What to do about a failed probe; which LR sizes a submission takes can be found."""
+    """Advice about a failed probe; for a submission, the command that finds its LR sizes."""
     if failure.failure not in {"forward-error", "invalid-output"} or not (
         entry.submitted and ON_SIZE.search(failure.reason)
     ):
@@ -287,7 +286,7 @@ def _advice(failure: Absent, entry: EntryIdentity) -> str | None:
 
 
 def _undisturbed(latency: Latency | Absent, finding: Suspicion | None) -> Latency | Absent:
-    """Timed figures; absent if other programs used too much of the machine meanwhile."""
+    """Timed figures; absent if other programs used too much of the machine during timing."""
     if finding is None or finding.status != "busy-machine":
         return latency
     reason = f"{finding.status}: {finding.cause}"
@@ -297,7 +296,7 @@ def _undisturbed(latency: Latency | Absent, finding: Suspicion | None) -> Latenc
 def _doubts(
     trust: Trust | Absent, finding: Suspicion | None, design: TrustDesign
 ) -> dict[Account, Absent]:
-    """Accounts of time that cannot be told from what surrounds a forward, or are disputed."""
+    """Times without a value: too close to the overhead around a forward, or disputed."""
     if isinstance(trust, Absent):
         return {}
     doubts: dict[Account, Absent | None] = {
@@ -338,20 +337,20 @@ def _notices(untimed: Pass[UntimedPass], latency: Latency | Absent) -> Iterator[
             code="outputs-differ",
             message="timed and untimed passes give different SR for "
             f"{plural(len(differing), 'image')}, such as {differing[0]}; the timed SR is scored",
-            advice="Look for random or state-keeping operators; a GPU's may also differ by order "
-            "of summation.",
+            advice="Look for operators that are random or keep state. On a GPU, the order of "
+            "summation may also differ.",
         )
 
 
 def _graph_notices(deployment: Deployment, complexity: Complexity | Absent) -> Iterator[Notice]:
-    """Differences between a backend's graph and what torch shows or counts."""
+    """Report where a backend's graph differs from torch in SR or in the number of parameters."""
     equality, graph = deployment.equality, deployment.graph
     if not isinstance(equality, Absent) and equality.step == "different":
         yield Notice(
             code="backend-differs",
             message=f"SR of {deployment.backend} differs from that of eager torch: "
             f"{equality.describe()}",
-            advice="It has a class of its own; compare its PSNR before its runtime.",
+            advice="The backend is ranked as a class of its own; compare PSNR before runtime.",
         )
     if graph is None or isinstance(complexity, Absent) or graph.parameters == complexity.params:
         return
@@ -359,12 +358,12 @@ def _graph_notices(deployment: Deployment, complexity: Complexity | Absent) -> I
         code="graph-parameters",
         message=f"the graph of {deployment.backend} holds {graph.parameters:,} numbers, and torch "
         f"counts {complexity.params:,} parameters",
-        advice="Parameters in tables are torch's; a graph may fold or repeat some.",
+        advice="Tables show the count of torch; a graph may fold or repeat some parameters.",
     )
 
 
 def _quantised_notices(deployment: Deployment, forward: ForwardPolicy) -> Iterator[Notice]:
-    """Parts of a quantised graph that compute in floats although this was not asked for."""
+    """Report operators of a quantised graph that still compute in floats."""
     graph, quantisation = deployment.graph, forward.quantisation
     if graph is None or quantisation is None:
         return
@@ -376,12 +375,12 @@ def _quantised_notices(deployment: Deployment, forward: ForwardPolicy) -> Iterat
         yield Notice(
             code="not-quantised",
             message=f"{deployment.backend} leaves operators in float32: {listed}",
-            advice="Its runtime and PSNR are of a network that is quantised in part.",
+            advice="So its runtime and PSNR are those of a partly quantised network.",
         )
 
 
 def _slow_to_settle(latency: Latency) -> Notice | None:
-    """A worker that takes its time where none is measured."""
+    """Report a worker that needs much time for its checks between rounds."""
     fixed = (each.fixed for each in latency.replicates if not isinstance(each.fixed, Absent))
     every = [*fixed, *_timed_images(latency)]
     settling = sum(samples.settling_seconds or 0.0 for samples in every)
@@ -390,9 +389,9 @@ def _slow_to_settle(latency: Latency) -> Notice | None:
         return None
     return Notice(
         code="slow-to-settle",
-        message=f"the worker took {settling:.3g} s after rounds of {forwards:.3g} s in all, to "
+        message=f"after rounds of {forwards:.3g} s in all, the worker took {settling:.3g} s to "
         "check what they left behind",
-        advice="That is no part of a runtime; look for code that delays the worker's checks.",
+        advice="The runtime does not contain this time. Look for code that delays the checks.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Compiles the sources of an entry once, in the sandbox, and keeps the result in the cache."""
+"""Compile the sources of an entry once, in the sandbox, and keep the result in the cache."""
 
 from __future__ import annotations
 
@@ -36,20 +36,21 @@ def build(
     *,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> ModelDescriptor:
-    """An entry with what it builds: a descriptor of the folder in the cache that holds both.
+    """Compile an entry: its descriptor then names a cached folder with the entry and the result.
 
-    It is built where the cache has no result of the same folder, interpreter and torch.
+    The build is skipped if the cache has a result of the same folder, interpreter and torch.
 
     Args:
-        descriptor: of any network; one that builds nothing is returned as it is, and one that was
-            built for another interpreter is built again.
-        launcher: of the worker that builds, which has no network, no GPU and a copy of the folder.
-        interpreter: that it is built by and runs in; None for the harness's own.
-        timeout_seconds: that it may take.
+        descriptor: any network. One that builds nothing is returned unchanged; one that was built
+            for another interpreter is built again.
+        launcher: starts the worker that builds. The worker has no internet access and no GPU, and
+            sees a copy of the folder.
+        interpreter: builds and runs the entry; None for the harness's own.
+        timeout_seconds: longest time of the build.
 
     Raises:
         UsageError: there is no sandbox or no compiler here.
-        WorkerError: it failed, or made no module.
+        WorkerError: the build failed, or made no module.
         DataError: the cache cannot be used.
     """
     if descriptor.build is None or descriptor.folder is None:
@@ -101,7 +102,7 @@ def _require_tools(name: str, launcher: Launcher, interpreter: Interpreter | Non
 
 
 def _fill(target: Path, folder: Path, made: Mapping[str, bytes]) -> None:
-    """The files of a submission, and what was built of them."""
+    """Write the files of a submission and the built modules into a folder."""
     for path in folder_files(folder):
         place = target / path.relative_to(folder)
         place.parent.mkdir(parents=True, exist_ok=True)

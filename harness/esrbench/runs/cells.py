@@ -1,8 +1,8 @@
-"""Cells of a suite, and what an engine is: something that has cells made somewhere.
+"""Cells of a suite, and the interface of an engine: it has cells made on some machine.
 
 A cell is a part of a suite that one process makes on one device. It is either untimed passes of
 some entries, or a block: one timed round of all entries. So every entry meets every device equally
-often. Files of passes are the truth; what an engine says of its cells is advice.
+often. The files of passes decide what has been made; what an engine reports is a hint.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from esrbench.runs.plan import PlannedPass
 
 CELLS_A_DEVICE: Final = 10
-"""Cells of untimed passes a device, so that devices come to their end at about the same time."""
+"""Number of cells of untimed passes for each device; several let all devices end at about the same
+time."""
 
 
 class Cell(Frozen):
     """A part of a suite on one data set.
 
     Attributes:
-        id: its name among them.
+        id: name, unique in the suite.
         entries: names of the entries.
         replicate: number of the timed round, or None for untimed passes.
     """
@@ -43,10 +44,9 @@ class CellState:
     """The state of a cell, as its engine knows it.
 
     Attributes:
-        state: ``ended`` however it ended.
-        where: device or node, where it is known.
-        said: the last that the cell said, where it failed; of a waiting one, why nothing can make
-            it now.
+        state: ``ended`` after success and after failure.
+        where: device or node, if known.
+        said: last message of a cell that failed, or why a waiting cell cannot be made now.
     """
 
     state: Literal["waiting", "running", "ended"]
@@ -55,10 +55,10 @@ class CellState:
 
 
 class Engine(Protocol):
-    """Has cells made, each by ``esrbench cell PLAN ID`` or as it does.
+    """Has cells made: it runs ``esrbench cell PLAN ID`` or does the same.
 
     Attributes:
-        width: cells that may be made at the same time.
+        width: number of cells that may be made at the same time.
         tries: how often a cell is submitted before the suite goes on without it.
         pause: seconds between two calls of ``poll``.
         device_class: name of the devices that may measure; None for any.
@@ -70,18 +70,18 @@ class Engine(Protocol):
     device_class: str | None
 
     def submit(self, plan: Path, cells: Sequence[Cell]) -> None:
-        """Have cells of a plan made, also some that were submitted before and have ended.
+        """Have cells of a plan made; some may have been submitted before and have ended.
 
         Args:
-            plan: its file, in the folder of the suite.
-            cells: of it.
+            plan: file of the plan, in the folder of the suite.
+            cells: cells of that plan.
         """
 
     def poll(self) -> Mapping[str, CellState]:
-        """The states of all cells that were submitted, by id; cells of another plan are over."""
+        """The states of all submitted cells, by id; cells of another plan count as ended."""
 
     def cancel(self, ids: Iterable[str]) -> None:
-        """End cells, if they have not ended."""
+        """End those of these cells that have not ended."""
 
 
 class InProcess:
@@ -103,7 +103,7 @@ class InProcess:
         self._states.update((cell.id, CellState("waiting")) for cell in cells)
 
     def poll(self) -> Mapping[str, CellState]:
-        """Make one pass, and tell the states of all cells."""
+        """Make one pass, and return the states of all cells."""
         while self._left:
             cell, passes = self._left[0]
             self._states[cell.id] = CellState("running")
@@ -117,7 +117,7 @@ class InProcess:
         return self._states
 
     def cancel(self, ids: Iterable[str]) -> None:
-        """Make no more of these."""
+        """Make no more passes of these cells."""
         gone = set(ids)
         self._left = [each for each in self._left if each[0].id not in gone]
 
@@ -130,7 +130,8 @@ def cut(plan: Sequence[PlannedPass], width: int) -> list[Cell]:
         width: cells that may be made at the same time.
 
     Returns:
-        Cells of untimed passes, entries dealt out in turn; then one block a round.
+        First cells of untimed passes, to which entries are dealt in turn; then one block for each
+        round.
     """
     names = [each.entry.descriptor.name for each in plan if each.index is None]
     parts = 1 if width == 1 else min(len(names), CELLS_A_DEVICE * width)
@@ -145,7 +146,7 @@ def cut(plan: Sequence[PlannedPass], width: int) -> list[Cell]:
 
 
 def phases(cells: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
-    """Cells in the order in which they can be made: timed ones need passes of the untimed ones."""
+    """Untimed cells, then timed cells, which need the untimed passes."""
     untimed = [cell for cell in cells if cell.replicate is None]
     return untimed, [cell for cell in cells if cell.replicate is not None]
 

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 class Check(Frozen):
-    """One promise: kept, broken, not reached, or kept in a way that deserves a look.
+    """One promise of a submission and the result of its check.
 
     Attributes:
-        declare: fields of the manifest that would mend it, with the values found.
+        declare: fields of the manifest, with the values found, that would repair it.
     """
 
     name: str
@@ -60,8 +60,8 @@ def folder_checks(
 
     Args:
         descriptor: of a submission.
-        scale: whose weights are looked at.
-        packages: folders of installed packages that it runs with; None for the harness's own.
+        scale: upscaling factor whose weights are checked.
+        packages: folders of the packages installed for its interpreter; None for the harness's own.
     """
     yield kept("manifest", f"{MANIFEST_NAME} of {descriptor.team} is valid.")
     missing = missing_requirements(descriptor, packages)
@@ -85,7 +85,7 @@ def claim_checks(descriptor: ModelDescriptor, scale: int, counted: Complexity) -
         value = metric.extract(Findings(complexity=counted))
         if isinstance(value, Absent):
             at = f" on {figure.data}" if figure.data else ""
-            detail = f"{metric.show(figure.value)}{at} is claimed; validate does not measure it."
+            detail = f"{metric.show(figure.value)}{at} is claimed; `validate` does not measure it."
             fix = f"Measure it by `esrbench run {descriptor.name} --data {figure.data or 'demo'}`."
             yield Check(name=name, outcome="skipped", detail=detail, fix=fix)
             continue
@@ -117,8 +117,8 @@ def _weights_checks(descriptor: ModelDescriptor, declared: ReleasedWeights) -> I
         yield Check(
             name="weights format",
             outcome="warning",
-            detail=f"{declared.filename} is a pickle: a program that is read as data.",
-            fix=f"Run `esrbench convert-weights {shlex.quote(str(path))}`; declare what it writes.",
+            detail=f"{declared.filename} is a pickle, which may contain a program.",
+            fix=f"Run `esrbench convert-weights {shlex.quote(str(path))}`; declare the new file.",
         )
 
 
@@ -126,11 +126,11 @@ def _code_checks(descriptor: ModelDescriptor) -> Iterator[Check]:
     folder = Path(descriptor.folder or "")
     remarks = scan_folder(folder, list(folder_files(folder)), descriptor.targets.values())
     if not remarks:
-        yield kept("code", "A look through it finds nothing unusual.")
+        yield kept("code", "The code contains nothing unusual.")
     for remark in remarks:
         yield Check(
             name="code",
             outcome="warning",
             detail=f"{remark.place} {remark.what}: {remark.why}.",
-            fix="Leave it out, or be ready to explain it.",
+            fix="Remove it, or be ready to explain it.",
         )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ENTRY_NAME: Final = r"[a-z0-9][a-z0-9._-]{0,63}"
 REPLACED: Final = "replaced by"
-"""First words of the reason for which a run of an earlier submission is withdrawn."""
+"""First words of the reason when the run of an older submission is withdrawn."""
 
 
 def decide(
@@ -25,10 +25,10 @@ def decide(
     """Add decisions to the log of a folder of results.
 
     Args:
-        store: of the records.
+        store: holds the records.
         action: ``withdraw``, ``disqualify``, ``restore`` or ``rename``.
-        names: entries as they are shown, or ids of runs; of a rename the old and the new name.
-        reason: in words; a disqualification needs one.
+        names: entries as tables show them, or ids of runs; for ``rename`` the old and the new name.
+        reason: free text; ``disqualify`` needs one.
 
     Raises:
         UsageError: no names, an unknown one, no reason where one is needed, or nothing to undo.
@@ -73,7 +73,7 @@ def _rename(
             message, advice=f"{did_you_mean(old, entries, 1)}See `esrbench runs list`."
         )
     if new in entries:
-        message = f"{store.folder}: there is an entry {new!r} already"
+        message = f"{store.folder}: an entry is already called {new!r}"
         raise UsageError(message, advice="Choose another name.")
     if not re.fullmatch(ENTRY_NAME, new):
         message = (
@@ -84,14 +84,14 @@ def _rename(
 
 
 def decide_replaced(store: Store, current: Sequence[RunRecord]) -> list[Decision]:
-    """Withdraw runs of submissions whose code, weights or precision are others now.
+    """Withdraw runs of submissions whose code, weights or precision have changed.
 
-    Without that, a board would show an older run of a submission whose new one failed. A run that
-    was withdrawn so is restored where its submission is again what it was.
+    Otherwise a leaderboard would show the old run of a submission whose new run failed. If a
+    submission changes back, its withdrawn run is restored.
 
     Args:
-        store: of the records.
-        current: finished runs of submissions as they are now.
+        store: holds the records.
+        current: finished runs of the submissions in their present state.
 
     Raises:
         RecordError: the log cannot be written.

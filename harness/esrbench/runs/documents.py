@@ -1,8 +1,8 @@
-"""A document as the bytes of one file, and back; a flipped bit anywhere is found.
+"""Write a document to one file and read it; any changed bit is detected.
 
-The first line is ``{"sha256": "<hex>",`` and the digest is that of all bytes after it, so that
-``tail -n +2 FILE | sha256sum`` gives it too. The file as a whole is one JSON object: a person or
-``jq`` finds the document's own fields at its top.
+The first line is ``{"sha256": "<hex>",``. The digest covers all bytes after that line, so
+``tail -n +2 FILE | sha256sum`` prints the same digest. The file as a whole is one JSON object: a
+reader or ``jq`` finds the document's own fields at its top level.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class DamagedError(RecordError):
 
 
 def encode(document: BaseModel) -> bytes:
-    """The bytes of a document's file; it has one field or more, ``schema_version`` among them."""
+    """The bytes of a document's file; the document has at least the field ``schema_version``."""
     return with_checksum(document.model_dump_json(indent=1).encode() + b"\n")
 
 
@@ -45,13 +45,13 @@ def decode(path: Path, content: bytes, kind: type[DocumentT]) -> DocumentT:
     """The document of a file.
 
     Args:
-        path: of the file, for messages.
+        path: path of the file, for messages.
         content: its bytes.
-        kind: of the document.
+        kind: class of the document.
 
     Raises:
-        DamagedError: it was altered, cut short, or has lost its checksum.
-        RecordError: it is of another schema version, or no such document.
+        DamagedError: the file was altered or cut short, or has lost its checksum.
+        RecordError: the file has another schema version, or holds another kind of document.
     """
     body, checked = without_checksum(path, content)
     try:
@@ -61,7 +61,7 @@ def decode(path: Path, content: bytes, kind: type[DocumentT]) -> DocumentT:
         raise DamagedError(message, advice="Measure again.") from error
     version = fields.get("schema_version") if isinstance(fields, dict) else None
     if version != SCHEMA_VERSION:
-        # An intact document of another time, or no document of ours; either way not ours to move.
+        # The file may be intact, of another version or from another program, so we do not move it.
         message = f"{path}: schema version {version!r}, expected {SCHEMA_VERSION}"
         raise RecordError(message, advice="Read it with the esrbench version that wrote it.")
     if not checked:
@@ -78,7 +78,7 @@ def without_checksum(path: Path, content: bytes) -> tuple[bytes, bool]:
     """JSON without the checksum, and whether there was one.
 
     Raises:
-        DamagedError: what follows the checksum is not what was stored.
+        DamagedError: the bytes after the checksum do not match it.
     """
     first = _FIRST_LINE.match(content)
     if first is None:
@@ -93,10 +93,10 @@ def without_checksum(path: Path, content: bytes) -> tuple[bytes, bool]:
 
 
 def read_any(path: Path) -> RunRecord | RaceRecord:
-    """Read the record of a run or of a race, by its regime, wherever its file lies.
+    """Read the record of a run or of a race; its field ``regime`` says which it is.
 
     Raises:
-        RecordError: not readable, corrupt, not a record, or of another schema version.
+        RecordError: the file is not readable, corrupt, no record, or of another schema version.
     """
     try:
         content = path.read_bytes()

@@ -1,7 +1,7 @@
-"""Entries that run in an interpreter of their own: which one, with what, and their counts.
+"""Entries that run in their own interpreter: which interpreter, which software, which counts.
 
-Counts, audit and predicted memory need the harness's own environment. They are of such an entry
-where the network builds there too and gives the same images.
+Counts, audit and predicted memory are made in the harness's own environment. Such an entry has them
+only if its network can be built there too and gives the same images.
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ if TYPE_CHECKING:
     """An image by its name: LR and SR, uint8 (h, w, 3) and (scale*h, scale*w, 3) RGB."""
 
 COMPARED_IMAGES = 3
-"""On which both environments must agree; they are drawn, so that no entry can expect them."""
+"""Number of images on which both environments must agree; they are drawn at random, so an entry
+cannot know them."""
 MOST_LEVELS = 1
-"""Levels by which pixels may differ: kernels of two versions of torch round differently."""
+"""Levels (of 255) by which pixels may differ, because two versions of torch round differently."""
 
 
 def own_software() -> Software:
-    """The harness's own."""
+    """The software of the harness's own environment."""
     return Software(
         python=platform.python_version(),
         torch=package_version("torch"),
@@ -63,14 +64,14 @@ def find_interpreters(
     """The interpreters of entries, by name of the entry.
 
     Args:
-        chosen: path of a program or of an environment's folder, or name of an environment that
-            ``esrbench env`` made, by name of the entry or by a pattern of names, as of ``fnmatch``.
-            A name takes precedence over a pattern.
+        chosen: interpreters by name of the entry, or by a pattern of names for ``fnmatch``; a name
+            takes precedence. An interpreter is the path of a program or of an environment's folder,
+            or the name of an environment that ``esrbench env`` made.
         descriptors: of all entries, by name.
 
     Raises:
-        UsageError: an entry that does not run, or that only the harness's own interpreter could
-            import; or one that cannot run entries.
+        UsageError: an entry is not among those to run, only the harness's own interpreter can
+            import it, or the interpreter cannot run entries.
     """
     found = {}
     for given, where in sorted(chosen.items(), key=lambda each: each[0] in descriptors):
@@ -103,9 +104,8 @@ def require_movable(descriptor: ModelDescriptor) -> None:
 def converted_state(weights: ResolvedWeights, launcher: Launcher) -> bytes:
     """Weights as safetensors under the network's own names.
 
-    Empty for random ones, and for those that the network's own code loads.
-
-    A worker in another interpreter reads nothing else.
+    A worker in another interpreter reads no other format. The result is empty for random weights,
+    and for weights that the network's own code loads.
 
     Raises:
         WeightsError: the file is unsafe, damaged, altered, or not laid out as declared.
@@ -127,7 +127,7 @@ def converted_state(weights: ResolvedWeights, launcher: Launcher) -> bytes:
 
 
 def draw_samples(upscale: Callable[[Pixels, str], Pixels], pairs: ImagePairs) -> list[Sample]:
-    """SR of some images, drawn at random each time.
+    """Upscale some images, drawn at random each time.
 
     Args:
         upscale: gives the SR image of an LR image and its name.
@@ -140,7 +140,7 @@ def draw_samples(upscale: Callable[[Pixels, str], Pixels], pairs: ImagePairs) ->
 
 
 def draw_noise(upscale: Callable[[Pixels, str], Pixels], side: int) -> list[Sample]:
-    """SR of a square image of random noise; arguments as of ``draw_samples``."""
+    """Upscale a square image of random noise."""
     random = np.random.default_rng(secrets.randbits(64))
     lr = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
     return [("noise", lr, upscale(lr, "noise"))]
@@ -157,12 +157,12 @@ def count_here(
 
     Args:
         session: a worker in that environment.
-        load: has it load the entry.
-        ready: what the entry's own worker said of the network.
-        samples: images that it upscaled.
+        load: makes this worker load the entry.
+        ready: what the entry's own worker reported about the network.
+        samples: images that the entry's own worker upscaled.
 
     Returns:
-        Absent, with the reason, where the network does not build there or gives other images.
+        Absent, with the reason, if the network cannot be built there or gives other images.
     """
     try:
         here = load(session)
@@ -185,7 +185,7 @@ def count_here(
 
 
 def uncounted(why: str) -> Absent:
-    """Counts that the harness's own environment does not give, and why."""
+    """Absent counts, with the reason why the harness's own environment cannot give them."""
     own = own_software()
     return Absent(
         kind="unavailable",

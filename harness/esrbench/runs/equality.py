@@ -1,4 +1,4 @@
-"""SR of a backend beside that of eager torch, image by image."""
+"""Compare the SR of a backend with the SR of eager torch, image by image."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Beside:
-    """Eager torch, which upscales every image that the backend upscales.
+    """Upscales every image of the backend with eager torch as well.
 
     Attributes:
-        reference: upscales by eager torch.
+        reference: upscales an image with eager torch.
         border: pixels that PSNR leaves out on each side.
     """
 
@@ -37,7 +37,7 @@ class Beside:
     _failure: WorkerError | None = None
 
     def upscale(self, backend: Upscale, lr: Pixels, image: str) -> Pixels:
-        """SR of an image by the backend; torch's is kept until both are compared."""
+        """Upscale an image with both; returns the SR of the backend, and keeps that of torch."""
         sr = backend(lr, image)
         if self._failure is None:
             try:
@@ -47,7 +47,7 @@ class Beside:
         return sr
 
     def compare(self, sr: Pixels, hr: Pixels, image: str) -> None:
-        """Compare SR of the backend with torch's; called in any thread, once an image."""
+        """Compare both SR images; called once for each image, from any thread."""
         expected = self._waiting.pop(image, None)
         if expected is None or expected.shape != sr.shape:
             return
@@ -57,7 +57,7 @@ class Beside:
         self._found.append((sr.size, differing, largest, ours, theirs))
 
     def equality(self) -> Equality | Absent:
-        """Of all images."""
+        """Differences over all images; absent if torch failed or no image was upscaled."""
         if self._failure is not None:
             reason = f"eager torch gave no SR to compare with: {self._failure.message}"
             return Absent(kind="unavailable", reason=reason, advice=self._failure.advice)

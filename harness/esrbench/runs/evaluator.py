@@ -1,7 +1,7 @@
 """Score and count one entry: HR images, scores and the record stay on this side of the worker.
 
-This pass is untimed, so that decoding and scoring may overlap the forwards. Timed passes, in
-fresh processes, are ``esrbench.runs.replicate``'s.
+This pass is untimed, so decoding and scoring may overlap the forwards. ``esrbench.runs.replicate``
+makes the timed passes, each in a new process.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ class Entry:
     """A network with the weights it runs with.
 
     Attributes:
-        descriptor: of the network.
+        descriptor: descriptor of the network.
         scale: upscaling factor.
         weights: which weights, resolved and checked.
-        interpreter: that it runs in; None for the harness's own.
-        state: those weights as safetensors, empty for random ones, for another interpreter.
-        graph: what the protocol's backend runs in place of the network's code, if it does.
-        graph_folder: where that lies.
+        interpreter: interpreter that runs it; None for the harness's own.
+        state: the weights as safetensors for another interpreter; empty for random ones.
+        graph: graph that the protocol's backend runs instead of the network's code, or None.
+        graph_folder: folder of that graph.
     """
 
     descriptor: ModelDescriptor
@@ -75,18 +75,18 @@ class Entry:
 
     @property
     def form(self) -> tuple[str, str, float, Interpreter | None]:
-        """How and where images enter and leave the network; its null network does the same."""
+        """The form of its input and output and its interpreter; its null network has the same."""
         descriptor = self.descriptor
         data_range = self.weights.identity.data_range
         return descriptor.color, descriptor.input, data_range, self.interpreter
 
     @property
     def software(self) -> Software | None:
-        """What it runs with, or None for the harness's own."""
+        """The software it runs with, or None for the harness's own."""
         return None if self.interpreter is None else Software(**dict(self.interpreter.versions))
 
     def environment(self, own: Environment) -> Environment:
-        """The environment that it runs in; ``own`` is that of entries without an interpreter."""
+        """The environment it runs in; ``own`` is that of the harness."""
         if self.graph is not None:
             own = own.model_copy(update={"packages": {**own.packages, **self.graph.versions}})
         if self.software is None:
@@ -97,12 +97,12 @@ class Entry:
 
     @property
     def readable(self) -> tuple[Path, ...]:
-        """Files that its worker must see, apart from code and weights."""
+        """Files that its worker must be able to read, apart from code and weights."""
         return () if self.graph_folder is None else (self.graph_folder,)
 
     @property
     def eager(self) -> Self:
-        """The same as eager torch runs it."""
+        """The same entry, run by eager torch."""
         return replace(self, graph=None, graph_folder=None)
 
     def worker(
@@ -113,7 +113,7 @@ class Entry:
         timeout_seconds: float,
         limit_seconds: float = math.inf,
     ) -> WorkerSession:
-        """A worker that can load it, not yet started; seconds as of ``Launcher.worker``."""
+        """A worker that can load it, not yet started; arguments as in ``Launcher.worker``."""
         return launcher.worker(
             (self.descriptor, self.weights),
             protocol=protocol,
@@ -137,11 +137,11 @@ class Entry:
     def identify(
         self, code_sha256: str | None = None, weights: WeightsIdentity | None = None
     ) -> EntryIdentity:
-        """What a record says of it.
+        """The identity of the entry in a record.
 
         Args:
-            code_sha256: of its code, as the worker found it.
-            weights: likewise, where they are not those that were resolved.
+            code_sha256: digest of the code that the worker found.
+            weights: weights that the worker found; None for those that were resolved.
         """
         return EntryIdentity(
             name=self.descriptor.name,
@@ -176,8 +176,8 @@ def measure_untimed(
 ) -> UntimedPass:
     """Score an entry, measure its memory and count it, in a worker of its own.
 
-    A probe that fails is noted as failed and the others go on; nothing here raises because of
-    the network.
+    A probe that fails is noted as failed, and the others go on. A fault of the network never raises
+    here.
 
     Args:
         entry: network and weights.
@@ -186,15 +186,15 @@ def measure_untimed(
         launcher: starts the worker.
         sr_folder: where SR images are written as PNG, or None.
         crops: parts of SR images that are kept, or None.
-        on_step: told the name of each step.
-        on_counting: called when nothing but counting is left.
+        on_step: called with the name of each step.
+        on_counting: called when only counting is left.
         counted: count the entry too.
         on_loaded: called with the worker before images are upscaled; may make it do more.
         reference: gives eager torch's SR, with which a backend's is compared; None to have it
             made here, by another worker.
-        started: the worker, where it was started before.
+        started: the worker, if it was started before.
         timeout_seconds: deadline of each request to the worker.
-        limit_seconds: that the worker may live.
+        limit_seconds: longest life of the worker.
 
     Raises:
         DataError: an image changed since it was checked.
@@ -259,7 +259,7 @@ def measure_untimed(
                     graph=entry.graph,
                     equality=beside.equality(),
                 )
-    # Only when the worker has ended has all been read that it printed.
+    # Everything that the worker printed has been read only after it ended.
     found.log_tail = session.log_tail
     if samples and found.ready is not None:
         left = max(0.0, limit_seconds - (time.monotonic() - begun))
@@ -289,16 +289,17 @@ def count_at_home(
     """Counts of an entry of another interpreter, made in the harness's own environment.
 
     Args:
-        entry: as it runs in its interpreter.
+        entry: the entry with its interpreter.
         protocol: settings.
-        launcher: of the worker that counts.
-        ready: what the entry's own worker said of the network.
-        samples: images that it upscaled.
+        launcher: starts the worker that counts.
+        ready: what the entry's own worker reported about the network.
+        samples: images that the entry's own worker upscaled.
         timeout_seconds: deadline of each request.
-        limit_seconds: that the worker may live.
+        limit_seconds: longest life of the worker.
 
     Returns:
-        Absent with the reason, as of ``count_here``, or where it cannot be compiled here.
+        Absent, with the reason, if the network cannot be compiled or built there or gives other
+        images.
     """
     try:
         descriptor = build(entry.descriptor, launcher, timeout_seconds=timeout_seconds)
@@ -335,7 +336,7 @@ def _probe(
             on_step(pair.name)
         found.quality = _unscored(entry)
         if protocol.latency is None:
-            # Nothing else would show that it returns an image at all.
+            # No other step would show that the network returns an image.
             _require_image(session, pairs, found)
     else:
         try:
@@ -374,7 +375,7 @@ def _energy(
     design: EnergyDesign,
     ready: Ready,
 ) -> Energy | Absent:
-    """Joules an image, on the first image repeated to the size of the fixed input."""
+    """Joules per image: forwards of the first image, repeated to the size of the fixed input."""
     counter = open_counter(gpu=DEVICES[protocol.device].gpu, gpu_uuid=ready.gpu_uuid)
     if isinstance(counter, Absent):
         return counter
@@ -403,10 +404,11 @@ def _count(
     *,
     on_step: Step,
 ) -> list[Sample]:
-    """Fill in the counts; last, since counters import and patch much of torch.
+    """Fill in the counts. This comes last, because counters import and patch much of torch.
 
     Returns:
-        Images for counting in the harness's own environment an entry that does not run there.
+        Samples for an entry with its own interpreter, which is counted in the harness's environment
+        later; otherwise none.
     """
     on_step("counting")
     try:
@@ -419,7 +421,7 @@ def _count(
 
 
 def _require_image(session: WorkerSession, pairs: ImagePairs, found: UntimedPass) -> None:
-    """Upscale the first image; a network that cannot has failed, whatever it would score."""
+    """Upscale the first image, and note a failure if the network cannot."""
     name = pairs.pairs[0].name
     try:
         session.upscale(pairs.read_lr(0), name)
@@ -429,7 +431,7 @@ def _require_image(session: WorkerSession, pairs: ImagePairs, found: UntimedPass
 
 
 def effective_weights(weights: ResolvedWeights, ready: Ready) -> ResolvedWeights:
-    """The weights as found: how their file was read; without one, random or none at all."""
+    """The weights that the worker found; without a file they are random or ``none``."""
     if weights.path is not None:
         told = ready.model_dump(include={"parameters_sha256"}) | {"layout": ready.layout}
         found = weights.identity.model_copy(update=told)
@@ -455,7 +457,7 @@ def _unscored(entry: Entry) -> Absent:
 
 
 def failed(failure: MeasurementError) -> Absent:
-    """The replacement for a part whose measurement failed."""
+    """An absent part, with the reason why its measurement failed."""
     kind = failure.kind if isinstance(failure, WorkerError) else None
     return Absent(kind="failed", reason=failure.message, advice=failure.advice, failure=kind)
 

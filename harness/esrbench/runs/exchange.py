@@ -1,4 +1,4 @@
-"""Records from one folder of results into another, with decisions and crops of SR images."""
+"""Copy records from one folder of results to another, with decisions and crops of SR images."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Copied:
     """Records that were added to a folder of results.
 
     Attributes:
-        records: that it had not.
-        decisions: likewise.
+        records: number of records that the folder did not have.
+        decisions: number of decisions that it did not have.
         notices: files that could not be read.
     """
 
@@ -35,13 +35,13 @@ class Copied:
 def copy_runs(
     source: Store, target: Store, entries: Collection[str] = (), *, public: bool = False
 ) -> Copied:
-    """Copy run records with the decisions about them; what is there already stays as it is.
+    """Copy run records with the decisions about them; nothing in the target is replaced.
 
     Args:
-        source: where they are.
-        target: where they go.
-        entries: names as they are shown; all if empty.
-        public: leave out what is withdrawn, the log of challenge files, and names and scores of
+        source: store to copy from.
+        target: store to copy to.
+        entries: names as tables show them; all entries if empty.
+        public: leave out withdrawn runs, the log of challenge files, and the names and scores of
             the images of hidden test sets.
 
     Raises:
@@ -79,7 +79,7 @@ def copy_runs(
 
 
 def _copy_crops(source: Store, target: Store, records: Iterable[RunRecord]) -> None:
-    """The crops of runs and of their data sets, but for hidden ones."""
+    """Copy the crops of runs and of their data sets, except those of hidden data sets."""
     shown = [record for record in records if not record.data.hidden]
     folders = {record.fingerprint for record in shown} | {record.data.digest for record in shown}
     for each in sorted(folders):

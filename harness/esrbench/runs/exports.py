@@ -47,13 +47,13 @@ RECORD = "graph.json"
 
 
 class ExportedFiles(Frozen):
-    """What ``export_files`` wrote and found.
+    """The result of ``export_files``.
 
     Attributes:
         network: registered name.
         scale: upscaling factor.
-        files: that were written.
-        deployment: the graph, and its SR of the demo images against torch's.
+        files: the files that were written.
+        deployment: the graph, and how its SR of the demo images differs from that of torch.
     """
 
     network: str
@@ -63,22 +63,22 @@ class ExportedFiles(Frozen):
 
     @property
     def said(self) -> str:
-        """Whether the files give what torch gives, in words."""
+        """One sentence: whether the files give the same SR as torch."""
         found = self.deployment.equality
         if isinstance(found, Absent):
-            return f"SR of the file was not compared with torch's: {found.reason}"
-        return f"SR of the file against torch's: {found.step} ({found.describe()})"
+            return f"SR of the file was not compared with that of torch: {found.reason}"
+        return f"SR of the file compared with that of torch: {found.step} ({found.describe()})"
 
 
 def require_backend(protocol: Protocol, software: Software | None = None) -> None:
-    """Refuse a backend that is not installed, or that cannot follow the protocol.
+    """Raise an error if the backend is not installed or cannot follow the protocol.
 
     Args:
         protocol: names the backend.
-        software: that forwards run with; None for the harness's own.
+        software: software of the interpreter that runs forwards; None for the harness's own.
 
     Raises:
-        UsageError: what it lacks or cannot.
+        UsageError: the message says what is missing or not supported.
     """
     backend = get_backend(protocol.forward.backend)
     refused = backend.refuses(protocol.forward, protocol.device)
@@ -99,20 +99,21 @@ def require_backend(protocol: Protocol, software: Software | None = None) -> Non
 def quantised(
     protocol: Protocol, folders: str | None, scale: int, *, fp32_ends: bool = False
 ) -> tuple[Protocol, Calibration | None]:
-    """A protocol with the images by which networks are quantised, if it computes in integers.
+    """Add calibration images to a protocol whose precision is an integer one.
 
     Args:
         protocol: names the precision.
-        folders: of HR images, as of ``open_calibration``; None for none.
+        folders: folders of HR images for ``open_calibration``, or None.
         scale: upscaling factor.
         fp32_ends: leave the first and the last convolution in float32.
 
     Returns:
-        The protocol, which names these images, and the images.
+        The protocol, which names these images, and the images. Without quantisation: the same
+        protocol and None.
 
     Raises:
-        UsageError: images for a precision that needs none, or none for one that does.
-        DataError: images that cannot be calibrated with.
+        UsageError: the precision needs no images and some are given, or it needs them and none are.
+        DataError: the images cannot be used for calibration.
     """
     forward = protocol.forward
     if not forward.quantises:
@@ -137,20 +138,20 @@ def export(
     calibration: Calibration | None = None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> Entry:
-    """An entry with the graph that the protocol's backend runs, if it runs one.
+    """Add to an entry the graph that the protocol's backend runs, if that backend runs graphs.
 
-    It is written where the cache has none of the same sources, weights and software.
+    The graph comes from the cache if sources, weights and software are the same.
 
     Args:
-        entry: network and weights; what it builds from source is built.
+        entry: network and weights; sources that it compiles are already built.
         protocol: names the backend.
-        launcher: of the worker that writes.
-        calibration: images of the protocol's quantisation, if it has one; a kept graph needs none.
-        timeout_seconds: that it may take.
+        launcher: starts the worker that writes the graph.
+        calibration: images for quantisation; a cached graph needs none.
+        timeout_seconds: longest time of the export.
 
     Raises:
-        UsageError: the entry runs in an interpreter of its own, or takes no images as small as
-            those that it is calibrated with.
+        UsageError: the entry runs in its own interpreter, or the calibration images are too small
+            for it.
         WorkerError: the backend cannot take the network; the message says why.
         DataError: the cache cannot be used.
     """
@@ -197,17 +198,17 @@ def export(
 def _inputs(
     entry: Entry, protocol: Protocol, calibration: Calibration | None
 ) -> tuple[Pixels, ...]:
-    """LR images by which an entry is quantised; none for a protocol that does not."""
+    """LR images for the quantisation of an entry; none if the protocol does not quantise."""
     name, least = entry.descriptor.name, entry.descriptor.min_lr_size
     if protocol.forward.quantisation is None:
         return ()
     if calibration is None:
-        message = f"{name}: the graph that was quantised for it is not in the cache of this machine"
+        message = f"{name}: its quantised graph is not in the cache of this machine"
         raise UsageError(message, advice="Share the cache (ESRBENCH_CACHE), or quantise it here.")
     smallest = min(min(image.shape[:2]) for image in calibration.images)
     if smallest < least:
-        message = f"{name} needs LR images of {least}x{least} or more; an image that it would be "
-        message += f"calibrated with gives {smallest} pixels a side"
+        message = f"{name} needs LR images of {least}x{least} or more; the smallest calibration "
+        message += f"image has {smallest} LR pixels on its shorter side"
         raise UsageError(message, advice=f"Leave {name} out, or calibrate with larger images.")
     return calibration.images
 
@@ -225,14 +226,14 @@ def _key(entry: Entry, protocol: Protocol, versions: Mapping[str, str]) -> str:
         ),
         "versions": dict(versions),
         "harness": harness_sha256(),
-        # A compiler's output has instructions of this CPU.
+        # A compiled graph contains instructions for this CPU.
         "machine": f"{cpu_name()}, {cpu_model()}" if backend.processes else platform.machine(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _kept(folder: Path, backend: Backend) -> Graph | None:
-    """The graph in a folder of the cache, if it is there as it was written."""
+    """The graph in a folder of the cache, if it is there and unchanged."""
     try:
         graph = Graph.model_validate_json((folder / RECORD).read_bytes())
         contents = [(folder / each).read_bytes() for each in backend.files]
@@ -261,23 +262,24 @@ def export_files(
     replacing: bool = False,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> ExportedFiles:
-    """Write the graph of an entry for others, and check it by the backend that runs it.
+    """Write the graph of an entry to a folder, and check it with the backend that runs it.
 
     Args:
         entry: network and weights.
-        form: of the files, as of ``Backend.form``.
-        folder: receives them.
-        launcher: of the workers that write and check.
-        precision: of the graph.
-        calibrate_with: folders of HR images for its quantisation, as in ``quantised``.
-        fp32_ends: likewise.
-        replacing: files that are there.
-        timeout_seconds: that each request may take.
+        form: format of the files, a ``Backend.form``.
+        folder: receives the files.
+        launcher: starts the workers that write and check.
+        precision: precision of the graph.
+        calibrate_with: folders of HR images for quantisation, as in ``quantised``.
+        fp32_ends: leave the first and the last convolution in float32.
+        replacing: replace files that exist already.
+        timeout_seconds: deadline of each request.
 
     Raises:
-        UsageError: the backend is not installed or lacks the precision, or a file is there already
-            or cannot be written; further as of ``quantised``.
-        MeasurementError: the backend cannot take the network, or not run its graph.
+        UsageError: the backend is not installed or lacks the precision, or a file exists already or
+            cannot be written, or calibration images are missing or have no use.
+        DataError: the calibration images cannot be used.
+        MeasurementError: the backend cannot export the network or run its graph.
     """
     backend = next(each for each in map(get_backend, backend_names()) if each.form == form)
     protocol = Protocol(counters=(), latency=None).by(backend.name).in_precision(precision)
@@ -289,7 +291,9 @@ def export_files(
     for target in targets.values():
         if target.exists() and not replacing:
             message = f"{target}: exists already"
-            raise UsageError(message, advice="Name another --output, or replace it by --force.")
+            raise UsageError(
+                message, advice="Name another --output, or replace the file with --force."
+            )
     entry = replace(entry, descriptor=build(entry.descriptor, launcher))
     pairs = open_dataset("demo", entry.scale)
     if calibration is not None:

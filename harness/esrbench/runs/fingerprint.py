@@ -1,4 +1,4 @@
-"""Everything that decides what a run measures, as it is known before anything runs."""
+"""Digest of everything that decides what a run measures, computed before anything runs."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 def expected_environment(protocol: Protocol, tier: Tier) -> Environment:
-    """The environment of a run as it is known before a worker has started.
+    """The environment of a run, as far as it is known before a worker has started.
 
     Args:
         protocol: settings.
-        tier: of the sandbox.
+        tier: tier of the sandbox.
     """
     threads = protocol.threads or cpus_available()
     return describe_environment(threads=threads, accelerator=None, tier=tier)
 
 
 def anywhere(environment: Environment) -> Environment:
-    """The software, which is the same on every machine that makes cells of a suite."""
+    """The software of an environment, which all machines of a suite must share."""
     return Environment(
         python=environment.python,
         esrbench=environment.esrbench,
@@ -57,10 +57,10 @@ def fingerprint(
         data: images.
         protocol: settings.
         environment: machine and software.
-        gpu: number of the GPU, where the protocol asks for one.
+        gpu: number of the GPU, if the protocol asks for one.
     """
     parts = {
-        # Its name in tables and figures does not change what is measured.
+        # The name of an entry in tables and figures does not change what is measured.
         "entry": entry.descriptor.model_dump(
             mode="json", exclude={"display_name": True, "paper": {"key"}}
         ),

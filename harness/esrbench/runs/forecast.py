@@ -1,4 +1,4 @@
-"""Forecast of a suite: what it would run, how long it would take, and how much it would write."""
+"""Forecast of a suite: what will run, how long it takes, and how much disk space it needs."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ class PlannedRun:
         entry: name.
         data: name of the data set.
         forward_class: precision, layout and compilation.
-        where: device, and interpreter if it is another one.
-        passes: to be made; 0 where a finished record is there, or nothing can run.
-        done: passes that are there already, of a finished record or of a suite that was cut short.
-        seconds: that the others will take, by what was measured; None where nothing tells.
-        size: of the record in bytes, likewise; of the passes until then about as much again.
-        basis: what the figures are taken from, or why nothing will run.
+        where: device, and the interpreter if it is not the harness's own.
+        passes: number of passes to be made; 0 if a finished record exists or nothing can run.
+        done: number of passes that exist already, in a finished record or an interrupted suite.
+        seconds: estimated time of the passes to be made; None without an earlier measurement.
+        size: estimated size of the record in bytes, or None; until the record is written, its
+            passes need about as much again.
+        basis: source of the estimate, or why nothing will run.
     """
 
     entry: str
@@ -54,9 +55,9 @@ def forecast(
 
     Args:
         suite: the plan.
-        store: of earlier records, from which time and disk space are estimated.
-        resume: what is there already is left out, as ``run_suite`` does.
-        elsewhere: an engine makes the passes.
+        store: holds earlier records, from which time and disk space are estimated.
+        resume: leave out what exists already, as ``run_suite`` does.
+        elsewhere: an engine makes the passes on other machines.
     """
     records, _ = store.load_measured()
     environment = expected_environment(suite.protocol, suite.launcher.sandbox.tier)
@@ -74,7 +75,7 @@ def forecast(
         of_data = fingerprints[data.digest]
         known = {name: one in finished for name, one in of_data.items()}
         if not all(known.values()) and suite.baseline is not None:
-            known[suite.baseline] = False  # it runs beside whatever runs
+            known[suite.baseline] = False  # the baseline runs with all entries that run
         for entry in suite.entries:
             name = entry.descriptor.name
             latency = suite.protocol_of(name).latency
@@ -125,17 +126,17 @@ def _planned(
                 seconds += protocol.energy.seconds
             size = fmean(store.size_of(each) / _units(each) for each in found) * units
             return PlannedRun(*said, seconds, round(size), basis)
-    return PlannedRun(*said, None, None, "nothing alike was measured yet")
+    return PlannedRun(*said, None, None, "nothing similar was measured yet")
 
 
 def _seconds(record: RunRecord) -> float:
-    """Time of a record without its energy, whose windows do not depend on the images."""
+    """Seconds of a record without the energy probe, whose time does not depend on the images."""
     design = record.protocol.energy
     measured = design is not None and isinstance(record.energy, Energy)
     return max(record.duration_seconds - (design.seconds if design and measured else 0.0), 0.0)
 
 
 def _units(record: RunRecord) -> int:
-    """Passes times images of a record."""
+    """Number of passes times number of images of a record."""
     timed = len(record.latency.replicates) if isinstance(record.latency, Latency) else 0
     return (1 + timed) * max(record.data.images, 1)

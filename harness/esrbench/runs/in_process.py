@@ -1,4 +1,4 @@
-"""A network in this very process, for scripts and for tools that time it: only what is trusted."""
+"""Load and time a trusted network in this process, for scripts and for tools that time it."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 def prepare_forward(
     descriptor: ModelDescriptor, scale: int, input_size: tuple[int, int], weights: WeightsChoice
 ) -> tuple[Callable[[], object], dict[str, Any]]:
-    """A forward of noise, and what makes its time comparable.
+    """A function that makes one forward of noise, and the facts that make its times comparable.
 
     Args:
         descriptor: of the network.
         scale: upscaling factor.
         input_size: LR height and width.
-        weights: as of ``resolve_weights``.
+        weights: as for ``resolve_weights``.
 
     Returns:
         A function that makes one forward. Also the network, the hash of its code, its weights, the
@@ -123,7 +123,7 @@ def load_model(
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """A network in eval mode while the block lasts, and as it was behind it."""
+    """Put a network into eval mode for a block; then restore its mode."""
     was_training = network.training
     network.eval()
     try:
@@ -138,13 +138,13 @@ def time_network(
     input_size: tuple[int, int],
     design: LatencyDesign,
 ) -> LatencySamples:
-    """Time forwards of a network where it is, each of new noise.
+    """Time forwards of a network on its own device, each with new noise.
 
     Args:
-        network: takes and gives what the conversion says.
-        conversion: of its pixels.
+        network: takes and returns tensors as ``conversion`` says.
+        conversion: converts pixels for the network.
         input_size: LR height and width.
-        design: of warm-up and rounds; ``processes`` means nothing here.
+        design: warm-up and rounds; ``processes`` has no effect here.
 
     Raises:
         MeasurementError: its first output is no SR image.

@@ -1,8 +1,9 @@
-"""An index beside the run records, so that leaderboards and listings read one file instead of all.
+"""An index of all run records: leaderboards and listings read this file instead of every record.
 
-It has each record without its raw samples, and the stamp of the record's file: inode, size, and
-the times of the last change of its bytes and of its name. A record whose stamp differs is read
-again, so the records stay the truth. The index may be deleted at any time.
+For each record it has all but the raw samples, and the stamp of the record's file: inode, size, and
+the times when the file's content (mtime) and its inode (ctime) last changed. A record whose stamp
+differs is read again, so an outdated row of the index is never used. The index may be deleted at
+any time.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ if TYPE_CHECKING:
     Rows = dict[str, tuple[Stamp, RunRecord]]
     """Records without samples and the stamps of their files, by file name."""
     Contents = dict[str, tuple[int, Any]]
-    """Contents that records share with their numbers, by their text."""
+    """Contents that several records share: text of the content to its number and the content."""
 
 INDEX_NAME: Final = ".index.json"
 FEWEST: Final = 100
-"""Records from which on an index is written."""
+"""Smallest number of records for which an index is written."""
 SETTLED_NS: Final = 2_000_000_000
-"""Age from which on a file is indexed. Two changes of a younger one may have the same stamp."""
+"""Least age of an indexed file. Two changes of a younger file may have the same stamp."""
 LEFT_OUT: Final = Absent(
     kind="skipped",
     reason="raw samples are not in the index of records",
     advice="`esrbench show RUN` reads the record itself.",
 )
 UNTOLD: Final = datetime.min.replace(tzinfo=UTC)
-"""In place of the start of a process, which is not kept."""
+"""Stands for the start of a process, which the index does not keep."""
 _VERSION: Final = 4
 _SAMPLES: Final = ("complexity", "memory", "quality", "trust")
 LEFT_OUT_FIELDS: Final = ("latency", "log_tail", *_SAMPLES)
@@ -77,10 +78,11 @@ _COLUMNS: Final[dict[str, TypeAdapter[Any]]] = {
 
 
 def without_samples(record: RunRecord) -> RunRecord:
-    """A run without raw times, scores of images, counts of blocks and log: enough to rank it."""
+    """A run without raw times, scores of images, counts of blocks and log; ranking needs none."""
     latency = record.latency
     if isinstance(latency, Latency):
-        # Alike for all entries of a suite, but for figures on several devices, and so kept once.
+        # Equal for all entries of a suite, except for figures on several devices; so it is kept
+        # once.
         several = len({each.device for each in latency.replicates}) > 1
         replicates = tuple(
             Replicate(
@@ -114,7 +116,7 @@ def _figures(replicate: Replicate) -> dict[str, float]:
 
 
 def settled(stamp: Stamp) -> bool:
-    """Whether a file that is read now shows by its stamp that it was changed later."""
+    """Whether any later change of a file, if it is read now, must change its stamp."""
     return max(stamp[2:]) < time.time_ns() - SETTLED_NS
 
 
@@ -154,7 +156,7 @@ def _number(part: object, known: Contents) -> int:
 
 
 def decode_index(path: Path, content: bytes) -> Rows:
-    """The records of an index; none where it is damaged or of another version."""
+    """The records of an index; none if it is damaged or has another version."""
     try:
         body, intact = without_checksum(path, content)
         document = from_json(body)

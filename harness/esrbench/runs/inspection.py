@@ -1,4 +1,4 @@
-"""Looking at networks without measuring them: complexity of many, blocks of one."""
+"""Inspect networks without timing them: complexity of many, or the blocks of one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from esrbench.worker.session import WorkerSession
 
 COMPARED_SIDE: Final = 48
-"""Of the LR image on which a network of another interpreter must be the same here."""
+"""Side in pixels of the LR image on which a network must give the same SR here as in its
+interpreter."""
 
 
 def count_models(
@@ -35,7 +36,7 @@ def count_models(
     input_size: tuple[int, int] = (256, 256),
     counters: Sequence[CounterName] = COUNTERS,
 ) -> Iterator[Complexity | Absent]:
-    """Complexity of many networks with random weights, in one worker while it lives.
+    """Complexity of many networks with random weights; trusted networks share one worker.
 
     Args:
         models: descriptors and the scales to count them at.
@@ -43,13 +44,13 @@ def count_models(
         counters: which rules to count by.
 
     Yields:
-        One result a network, in order; absent with the reason where counting failed.
+        One result for each network, in order; absent, with the reason, if counting failed.
     """
     remaining = list(models)
     protocol = Protocol(counted_input=input_size, counters=tuple(counters))
     launcher = open_launcher()
     while remaining:
-        # A submission gets a worker of its own; those that are trusted share one.
+        # Each submission gets its own worker; trusted networks share one.
         alone = remaining[0][0].folder is not None
         if alone:
             descriptor, scale = remaining[0]
@@ -77,16 +78,16 @@ def count_models(
 
 
 def count_moved(entry: Entry, protocol: Protocol, launcher: Launcher) -> Complexity | Absent:
-    """Complexity of an entry of another interpreter, if it is the same network in the harness's.
+    """Complexity of an entry of another interpreter, if its network is the same here.
 
     Args:
-        entry: with its weights for that interpreter.
+        entry: the entry, with its weights for that interpreter.
         protocol: settings.
-        launcher: of the workers in both.
+        launcher: starts the workers in both interpreters.
 
     Returns:
-        Absent with the reason: as failed where it does not run in its own interpreter, as
-        unavailable where it is another network here.
+        Absent with the reason: ``failed`` if it does not run in its own interpreter,
+        ``unavailable`` if the network differs here.
     """
     worker = partial(launcher.worker, (entry.descriptor, entry.weights), protocol=protocol)
     try:
@@ -111,12 +112,12 @@ def blocks_of(
     Args:
         descriptor: of the network.
         scale: upscaling factor.
-        depth: of the deepest modules.
+        depth: depth of the deepest modules shown.
         input_size: LR height and width.
 
     Raises:
-        UsageError: it is not defined at this scale, or nothing can be compiled here.
-        WorkerError: it cannot be built, or its forward needs pixel values.
+        UsageError: the network is not defined at this scale, or cannot be compiled here.
+        WorkerError: the network cannot be built, or its forward needs pixel values.
     """
     descriptor.require_scale(scale)
     launcher = open_launcher()

@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from esrbench.records import Conditions, Latency, Replicate
 
 FEWEST_ROUNDS = 5
-"""Fewest rounds of an image that can show two kinds of rounds."""
+"""Fewest rounds of an image in which slow and fast rounds can be told apart."""
 SCATTER = 2
-"""Most that an image's 90th percentile may be, in multiples of its 25th. On a quiet machine no
-tenth of honest rounds takes twice as long as the usual ones."""
-ADVICE = "Run again with --resume on a quiet machine; `esrbench doctor` tells what keeps it busy."
+"""Largest ratio of an image's 90th to its 25th percentile. On a quiet machine, fewer than a tenth
+of honest rounds take twice as long as usual."""
+ADVICE = "Run again with --resume on a quiet machine; `esrbench doctor` shows what keeps it busy."
 
 
 def foreign_load(latency: Latency | Absent, design: TrustDesign) -> str | None:
-    """Say what others took of the CPUs or the GPU while a run was timed, if it was too much.
+    """Say how much of the CPUs or the GPU other programs used during timing, if it was too much.
 
-    The null network's rounds count as well: beside a slowed one an honest entry is disputed.
+    The rounds of the null network count as well: if load slows it, an honest entry looks disputed.
 
     Args:
         latency: raw samples.
-        design: the largest share of the CPUs that others may take.
+        design: gives the largest share of the CPUs that others may take.
     """
     if isinstance(latency, Absent):
         return None
@@ -46,10 +46,10 @@ def foreign_load(latency: Latency | Absent, design: TrustDesign) -> str | None:
 
 
 def scatter(latency: Latency | Absent) -> str | None:
-    """Say how far rounds of the same image lie apart, if they are of two kinds.
+    """Say how far rounds of the same image lie apart, if slow and fast rounds can be told apart.
 
-    Two causes look alike: load that no counter shows, and a network that works in some rounds
-    only. Both have no runtime, and neither is accused.
+    There are two possible causes: load that no counter shows, and a network that works only in some
+    rounds. In both cases the run has no runtime, and the entry is not accused.
     """
     if isinstance(latency, Absent):
         return None
@@ -62,7 +62,7 @@ def scatter(latency: Latency | Absent) -> str | None:
         if apart and (usual := float(np.median(apart))) > SCATTER:
             return (
                 f"a tenth of an image's rounds took {usual:.1f} times as long as its fastest "
-                "quarter, or more, which is load, or work that is not done in every round"
+                "quarter, or more: the cause is load, or work that is not done in every round"
             )
     return None
 
@@ -79,7 +79,7 @@ def _share(replicate: Replicate) -> float:
 
 
 def _mean_share(conditions: Iterable[Conditions | None]) -> float | None:
-    """Share of the CPU time that others and the hypervisor took; None where nothing tells."""
+    """Share of the CPU time that others and the hypervisor took; None if no counter shows it."""
     told = [
         ((each.other_load or 0.0) + (each.steal or 0.0), each.seconds)
         for each in conditions

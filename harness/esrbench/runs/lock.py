@@ -1,4 +1,4 @@
-"""One process at a time measures on a device: a lock that ends with its owner in any case."""
+"""A lock by which one process at a time measures on a device; it always ends with its owner."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 WAITING: Final = "waiting for"
-"""How a step begins in which nothing is done until another process has ended."""
+"""First words of the name of a step that waits for another process."""
 
 
 @contextmanager
@@ -31,13 +31,13 @@ def device_lock(
 ) -> Iterator[None]:
     """Be the only process of this user that measures on a device of this machine.
 
-    If no lock can be made, the block runs without one. The record still shows other load. Within a
-    job of Slurm, GPUs have new numbers, and are the job's own.
+    If no lock can be made, the block runs without one. The record still shows the load of others. A
+    job of Slurm numbers its GPUs from 0; they are locked only against processes of the same job.
 
     Args:
-        device: kind of the device; all CPUs are one.
-        number: of the GPU.
-        on_wait: told once who measures there, if somebody does.
+        device: kind of the device; all CPUs are one device.
+        number: number of the GPU.
+        on_wait: called once with the owner of the lock, if another process holds it.
     """
     job = os.environ.get("SLURM_JOB_ID", "")
     seen = "-".join(filter(None, selection(device, number, os.environ).values()))
@@ -55,7 +55,7 @@ def device_lock(
 
 
 def _folder() -> Path:
-    """A folder of this user, on this machine."""
+    """A folder for locks of this user on this machine."""
     for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir()):
         if not parent:
             continue
@@ -72,7 +72,7 @@ def _take(descriptor: int, on_wait: Callable[[str], None]) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             on_wait(_owner(descriptor))
-            # Polling would lose against an owner that makes one pass after the other.
+            # With polling, an owner that makes one pass after the other would always be faster.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError:
         return  # this file system knows no locks
@@ -81,7 +81,7 @@ def _take(descriptor: int, on_wait: Callable[[str], None]) -> None:
         "host": platform.node(),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    # It only tells others whom they wait for.
+    # This text only shows waiting processes who holds the lock.
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(owner).encode(), 0)
@@ -90,6 +90,6 @@ def _take(descriptor: int, on_wait: Callable[[str], None]) -> None:
 def _owner(descriptor: int) -> str:
     try:
         owner = json.loads(os.pread(descriptor, 1000, 0))
-        return f"process {owner['process']}, which measures since {owner['since']}"
+        return f"process {owner['process']}, which has measured since {owner['since']}"
     except (OSError, ValueError, TypeError, KeyError):
-        return "another process that measures"
+        return "another process that is measuring"

@@ -1,4 +1,4 @@
-"""Make one pass from its plan entry, whatever else a suite has measured and wherever."""
+"""Make one pass from its plan entry, independently of the other passes of the suite."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """Makes passes in one session, each within a block of ``alone``.
+    """Makes passes in one session. The caller makes each inside a block of ``alone``.
 
     Attributes:
-        session: in which passes are made; a suite that is resumed is in another.
-        machine: a name that tells this machine from others on which passes are made, or None.
-        on_step: told entry and step as each step begins.
+        session: id of the session; a resumed suite has a new one.
+        machine: name of this machine, if several machines make passes, or None.
+        on_step: called with the entry and the step when a step begins.
         timeout_seconds: deadline of each request to a worker.
     """
 
@@ -46,11 +46,11 @@ class Maker:
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
 
     def worker(self, planned: PlannedPass, limit_seconds: float = math.inf) -> WorkerSession:
-        """A worker that can make a pass; to start it before its turn saves the time of imports.
+        """A worker that can make a pass. Starting it before its turn saves the time of imports.
 
         Args:
             planned: the pass.
-            limit_seconds: that the worker may live.
+            limit_seconds: longest life of the worker.
         """
         return planned.entry.worker(
             planned.launcher,
@@ -71,9 +71,9 @@ class Maker:
 
         Args:
             planned: what is to be measured.
-            limit_seconds: that the worker may live.
-            started: its worker, where it was started before.
-            start_next: starts the worker of the next pass, where that disturbs nothing.
+            limit_seconds: longest life of the worker.
+            started: its worker, if it was started before.
+            start_next: starts the worker of the next pass; called when this disturbs nothing.
 
         Raises:
             DataError: an image changed since it was checked.
@@ -119,11 +119,11 @@ class Maker:
 
         Args:
             planned: what is to be measured.
-            untimed: pass of the entry, which loaded it.
-            null: of ``null_times``.
-            limit_seconds: that the workers may live.
-            started: as of ``untimed``.
-            start_next: likewise; called once nothing of this pass is timed any more.
+            untimed: untimed pass of the entry, which loaded its network.
+            null: a timer from ``null_times``.
+            limit_seconds: longest life of the workers.
+            started: its worker, if it was started before.
+            start_next: starts the worker of the next pass; called when this pass has ended timing.
 
         Raises:
             DataError: an image changed since it was checked.
@@ -161,7 +161,7 @@ class Maker:
 
     @contextmanager
     def alone(self, planned: PlannedPass) -> Iterator[None]:
-        """Be the only one that measures on the device of a pass, as of ``device_lock``."""
+        """Be the only process that measures on the device of a pass; see ``device_lock``."""
 
         def on_wait(who: str) -> None:
             self.on_step(planned.entry.descriptor.name, f"{WAITING} {who}")
@@ -175,7 +175,7 @@ class Maker:
         return {name: getattr(planned, name) for name in taken} | {"session": self.session}
 
     def null_times(self, planned: PlannedPass) -> NullTimes:
-        """The timer of the null network around passes on the same data as a planned one."""
+        """A timer of the null network for all passes on the data of a planned one."""
         plan = self._plan(planned)
         sizes = [read_size(pair.lr) for pair in planned.pairs.pairs]
         if plan.design.fixed_input:

@@ -38,7 +38,7 @@ OUTLIERS_SHARE = 0.05
 FEWEST_OUTLIERS = 3
 COLD_START_RATIO = 3.0
 COLD_START_SECONDS = 0.5
-"""A slow first forward exceeds the median by both; any network takes some milliseconds more."""
+"""A first forward is slow if it exceeds the median by both; some milliseconds more are normal."""
 TAKEN_SHARE = 0.05
 TAKEN_SHARE_OF_INPUT = 0.1
 """Shares of the CPUs that others take: on average, and at one input."""
@@ -47,7 +47,7 @@ LEAST_CHANGE = 0.05
 WIDE_HALF_WIDTH = 0.1
 """Half-width of a wide interval, as a share: the next process may differ by as much."""
 FEWEST_TAKEN_SECONDS = 0.05
-"""Least CPU time of others that counts: less is within the kernel's ticks of 10 ms."""
+"""Least CPU time of others that counts: smaller values are within the kernel's 10 ms resolution."""
 
 SHORTEST_SECONDS = {"monotonic": 5e-6, "cuda-event": 5e-5}
 """A hundred times the cost or resolution of the clock: about 50 ns for a call of the host's clock,
@@ -59,7 +59,7 @@ class TimedInput:
     """One input as one process timed it.
 
     Attributes:
-        where: its name in messages.
+        where: name of the input in messages.
         samples: raw times.
         fixed: whether it is the fixed input, not an image.
     """
@@ -79,9 +79,9 @@ class Timings:
     """All that a record timed, in the order of processes and inputs.
 
     Attributes:
-        latency: the record's own.
+        latency: samples of the record.
         inputs: every input of every process that was timed.
-        target_half_width: of the design: the share of the median at which timing stops.
+        target_half_width: timing stops at this half-width, a share of the median.
     """
 
     latency: Latency
@@ -89,14 +89,14 @@ class Timings:
     target_half_width: float
 
     def extent(self, count: int) -> str:
-        """A count of inputs, of how many in all."""
+        """For example "3 of 10 inputs over 2 processes"."""
         processes = len(self.latency.replicates)
         over = f" over {processes} processes" if processes > 1 else ""
         return f"{count} of {len(self.inputs)} inputs{over}"
 
 
 class Disturbance(NamedTuple):
-    """Report disturbances of the times, with figures and the option that would help."""
+    """A disturbance that was found: what happened, with figures, and which option helps."""
 
     message: str
     advice: str
@@ -104,13 +104,13 @@ class Disturbance(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NoiseRule:
-    """How one kind of disturbance is found.
+    """One kind of disturbance and its test.
 
     Attributes:
-        code: of its notice.
-        examine: what was found, or None where all is quiet.
-        role: ``cause`` of other kinds; ``effect`` on the times, which is not told where a cause
-            is; or ``else``.
+        code: code of its notice.
+        examine: returns what was found, or None.
+        role: ``cause`` of other kinds; ``effect``, which is not reported beside a cause; or
+            ``else``.
     """
 
     code: str
@@ -121,12 +121,12 @@ class NoiseRule:
 def noise_notices(
     latency: Latency, *, target_half_width: float = LatencyDesign().target_half_width
 ) -> tuple[Notice, ...]:
-    """Typed warnings about the times of a record, at most one a code, in order of ``NOISES``.
+    """Typed warnings about the times of a record: at most one per code, in order of ``NOISES``.
 
     Args:
         latency: raw samples of every process.
-        target_half_width: the design's; 0 leaves ``wide-interval`` out, and so does one that
-            the interval keeps to.
+        target_half_width: as in the protocol. There is no ``wide-interval`` if it is 0 or was
+            reached.
     """
     inputs: list[TimedInput] = []
     for replicate in latency.replicates:
@@ -152,7 +152,7 @@ def noise_notices(
 
 
 def _throttled(timings: Timings) -> Disturbance | None:
-    """The GPU lowered its clocks although the input was timed again, as often as allowed."""
+    """The GPU lowered its clocks in every repeat of an input."""
     slowed: list[tuple[float, TimedInput]] = []
     reasons: set[str] = set()
     repeats = 0
@@ -179,7 +179,7 @@ def _throttled(timings: Timings) -> Disturbance | None:
 def _taken(
     timings: Timings, what: Literal["other_load", "steal"], phrase: str, advice: str
 ) -> Disturbance | None:
-    """Others took ``TAKEN_SHARE`` of the CPUs on average, or more of them at an input."""
+    """Others took ``TAKEN_SHARE`` of the CPUs on average, or a larger share at an input."""
     seen = [
         (share, timed.samples.conditions.seconds, timed)
         for timed in timings.inputs
@@ -234,8 +234,8 @@ def _processes_differ(timings: Timings) -> Disturbance | None:
         f"the slowest process took {_percent(apart)} more than the fastest at {what}; "
         f"{len(replicates)} processes of a quiet machine rarely differ by more than "
         f"{_percent(usual)}",
-        "Raise --processes, and leave a CPU free by fewer --threads: the machine has fast and "
-        "slow processes.",
+        "Raise --processes, because this machine has fast and slow processes. Leave a CPU free: "
+        "use fewer --threads.",
     )
 
 
@@ -265,7 +265,7 @@ def _moved(timings: Timings, phrase: str, advice: str, *, slower: bool) -> Distu
 
 
 def _wide_interval(timings: Timings) -> Disturbance | None:
-    """The rounds of a process leave the runtime over the images open by ``WIDE_HALF_WIDTH``."""
+    """The runtime over the images has a wide interval, and the rounds ended at a limit."""
     widths: list[float] = []
     ends: set[str] = set()
     for replicate in timings.latency.replicates:
@@ -282,16 +282,16 @@ def _wide_interval(timings: Timings) -> Disturbance | None:
     if not knobs or not 0 < max(target, WIDE_HALF_WIDTH if target else 0) < width:
         return None
     return Disturbance(
-        f"the rounds of a process know the runtime over the images to {_percent(width)} only, "
+        f"the rounds of a process give the runtime over the images only to {_percent(width)}, "
         "half of its 95 % interval",
-        f"Raise {series(knobs)}, by which rounds ended.",
+        f"Raise {series(knobs)}: rounds ended at this limit.",
     )
 
 
 def _outliers(timings: Timings) -> Disturbance | None:
     """More than ``OUTLIERS_SHARE`` of all forwards, and ``FEWEST_OUTLIERS``, are outliers.
 
-    See ``esrbench.runs.steadiness.outliers``. A median bears them, but p95 does not.
+    See ``esrbench.runs.steadiness.outliers``. They change p95, but hardly the median.
     """
     seen = outliers([timed.samples.seconds for timed in timings.inputs])
     if seen.count < FEWEST_OUTLIERS or seen.count <= OUTLIERS_SHARE * seen.forwards:
@@ -301,12 +301,12 @@ def _outliers(timings: Timings) -> Disturbance | None:
         f"{seen.count} of {seen.forwards} forwards lie more than {OUTLIER_DEVIATIONS:.0f} standard "
         f"deviations off their median, at {timings.extent(len(seen.farthest))}; farthest at "
         f"{timings.inputs[worst].where}: by {_percent(seen.farthest[worst])} of it",
-        "Read medians, not p95; a larger --input-size makes short interruptions matter less.",
+        "Use medians, not p95. With a larger --input-size, short interruptions matter less.",
     )
 
 
 def _too_short(timings: Timings) -> Disturbance | None:
-    """A forward takes less than ``SHORTEST_SECONDS`` of its clock."""
+    """A forward takes less time than ``SHORTEST_SECONDS`` for its clock."""
     short = [
         (-timed.median, timed)
         for timed in timings.inputs
@@ -319,7 +319,7 @@ def _too_short(timings: Timings) -> Disturbance | None:
     return Disturbance(
         f"forwards are shorter than the {limit * 1e6:.0f} us that the clock can time to a percent "
         f"at {timings.extent(len(short))}, shortest at {worst.where}: {-seconds * 1e6:.2f} us",
-        "Raise --input-size and take larger images: here the clock is part of the time.",
+        "Raise --input-size and use larger images: reading the clock is part of such times.",
     )
 
 
@@ -343,8 +343,8 @@ def _slow_first_run(timings: Timings) -> Disturbance | None:
     of = f" at worst of {len(found)} processes" if len(found) > 1 else ""
     return Disturbance(
         f"the first forward of a process took {extra:.1f} s more than the median at the same "
-        f"input, {ratio:.1f} times as long{of}; it is in the cold start, not in the runtime",
-        "Warm up before you serve this network; in tables, read the cold start beside the runtime.",
+        f"input, {ratio:.1f} times as long{of}; it counts as cold start, not as runtime",
+        "Warm this network up before you use it; in tables, read its cold start too.",
     )
 
 
@@ -366,7 +366,7 @@ NOISES: tuple[NoiseRule, ...] = (
             _taken,
             what="steal",
             phrase="the hypervisor gave other machines",
-            advice="Take a machine with CPUs of its own, or measure at another hour and compare "
+            advice="Use a machine with its own CPUs, or measure at another hour and compare "
             "only within one run.",
         ),
         "cause",
@@ -379,7 +379,7 @@ NOISES: tuple[NoiseRule, ...] = (
             slower=True,
             phrase="became slower",
             advice="Let the machine cool down and fix its clocks (see `esrbench doctor`); "
-            "--processes 3 or more shows what the next process takes.",
+            "--processes 3 or more shows how much processes differ.",
         ),
         "effect",
     ),
@@ -399,7 +399,7 @@ NOISES: tuple[NoiseRule, ...] = (
     NoiseRule("too-short", _too_short),
     NoiseRule("slow-first-run", _slow_first_run),
 )
-"""In order of what they cost a comparison."""
+"""Ordered by the harm they do to a comparison, the worst first."""
 
 
 def _worst(found: Sequence[tuple[float, TimedInput]]) -> tuple[float, TimedInput]:

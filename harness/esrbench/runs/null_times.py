@@ -1,4 +1,4 @@
-"""Times of the null network, right before and right after an entry's."""
+"""Time the null network right before and right after each entry."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ NO_WEIGHTS = ResolvedWeights(WeightsIdentity(source="none"))
 
 
 def null_descriptor(like: ModelDescriptor, scale: int, data_range: float) -> ModelDescriptor:
-    """A null network that takes and gives images as another network does.
+    """A null network with the input and output format of another network.
 
     Args:
         like: the other network.
         scale: upscaling factor.
-        data_range: value of white that the other network's weights want.
+        data_range: value of white for the other network's weights.
     """
     return ModelDescriptor(
         name="null",
@@ -62,7 +62,7 @@ def null_descriptor(like: ModelDescriptor, scale: int, data_range: float) -> Mod
 
 @dataclass(slots=True)
 class _NullWorker:
-    """A worker that holds the null network of one form of input, output and arithmetic."""
+    """A worker with the null network for one format of input and output and one arithmetic."""
 
     session: WorkerSession
     ending: ExitStack
@@ -72,18 +72,18 @@ class _NullWorker:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """Times before or after an entry, and the state of the machine meanwhile."""
+    """Times before or after an entry, and the state of the machine during them."""
 
     seconds: Times = field(default_factory=dict)
     conditions: Conditions | None = None
 
 
 class NullTimes:
-    """Times the null network around entries. On CPUs its workers stay until all are timed.
+    """Times the null network around entries. On CPUs its workers stay until all entries are timed.
 
-    The overhead around a forward changes with the load, so times taken long before would dispute
-    honest entries. The null network is never timed while an entry's own process lives, which could
-    slow it down and gain by that.
+    The overhead around a forward changes with the load. So with times from long before, honest
+    entries would look disputed. The null network is never timed while the process of an entry
+    lives, because that process could slow it down to its own advantage.
 
     Args:
         plan: how inputs are timed.
@@ -98,7 +98,7 @@ class NullTimes:
         self._latest: tuple[Form, _Side] | None = None
 
     def __enter__(self) -> Self:
-        """Start nothing yet."""
+        """Start no worker yet."""
         return self
 
     def __exit__(
@@ -113,7 +113,7 @@ class NullTimes:
             worker.ending.__exit__(kind, value, trace)
 
     def _rest(self) -> None:
-        """Close workers on a GPU, which may be set to serve one process at a time."""
+        """Close workers on a GPU, because a GPU may allow only one process at a time."""
         while self._workers and DEVICES[self._plan.protocol.device].gpu:
             _, worker = self._workers.popitem()
             worker.ending.close()
@@ -121,16 +121,16 @@ class NullTimes:
     def around(
         self, entry: Entry, protocol: Protocol, timed: Callable[[], TimedPass], on_step: Step
     ) -> TimedPass:
-        """Make a timed pass of an entry, with the null network's times from before and after it.
+        """Make a timed pass of an entry, with times of the null network before and after it.
 
-        Times after one entry serve as those before the next of the same form. If the null network
-        fails, which is the fault of the machine or the harness, its times are missing.
+        Times after one entry are used as times before the next entry of the same form. If the null
+        network fails, its times are missing: then the machine or the harness is at fault.
 
         Args:
-            entry: gives the null network its form of input and output.
-            protocol: in whose arithmetic the entry runs, and the null network as well.
+            entry: the null network gets its format of input and output.
+            protocol: both run in its arithmetic.
             timed: makes the pass.
-            on_step: told the one step that is not the pass's own.
+            on_step: called before the null network is timed.
         """
         before = self.known(entry, protocol) or self._times(entry, protocol)
         found = timed()
@@ -150,7 +150,7 @@ class NullTimes:
         )
 
     def known(self, entry: Entry, protocol: Protocol) -> _Side | None:
-        """The latest times, if they serve an entry as those before it."""
+        """The latest times, if they can be used as times before this entry."""
         form, latest = self._latest or (None, _Side())
         return latest if form == _form(entry, protocol) and latest.seconds else None
 
@@ -200,7 +200,7 @@ class NullTimes:
         if size not in worker.warm:
             warm_up(forward, self._plan.design)
             worker.warm.add(size)
-        # Half of them before the entry, half after it.
+        # Half of the rounds come before the entry, half after it.
         rounds = (self._plan.protocol.trust.null_rounds + 1) // 2
         return tuple(forward() for _ in range(rounds))
 

@@ -1,8 +1,8 @@
-"""Passes: one thing measured of one entry each, written once, as it was made.
+"""Passes: each is one measurement of one entry, and its file is written once.
 
-The passes of a suite under way lie in one folder of the store. A suite that was cut short is
+The passes of an unfinished suite lie in one folder of the store. A suite that was cut short is
 resumed by making the passes whose files are missing, and several processes may do so at the same
-time. A pass that infrastructure spoilt, or that another process made first, is kept as an attempt.
+time. A pass that the machine spoilt, or that another process made first, is kept as an attempt.
 """
 
 from __future__ import annotations
@@ -61,24 +61,24 @@ NO_FIXED_INPUT = Absent(
 _NOT_TIMED = Absent(kind="skipped", reason="nothing was timed yet")
 _BEGINNING = "suite"
 REPORT: Final = "cell-"
-"""Prefix of the name of a report of a cell."""
+"""Prefix of the names of reports of cells."""
 _PLAN_LENGTH = 16
 
 
 class UntimedPass(BaseModel, extra="forbid", allow_inf_nan=False):
-    """Scores, memory and counts; each part starts absent and is replaced by what is found.
+    """Scores, memory and counts. Each part is absent at first; its result replaces that.
 
     Attributes:
-        weights: as the worker found them.
+        weights: the weights that the worker found.
         ready: what the worker reported when it had loaded the network, or None if it had not.
-        stored_elements: numbers in the weights file as the evaluator reads it, or None where
-            there is no file or only unpickling would tell.
-        output_sha256: of the SR pixels, by image.
-        ran_with: as in a record.
-        counted_with: likewise.
-        log_tail: last of what the worker printed.
-        deployment: as in a record.
-        energy: likewise.
+        stored_elements: count of numbers that the evaluator finds in the weights file; None without
+            a file, or if only unpickling would show it.
+        output_sha256: digests of the SR pixels, by image.
+        ran_with: as in ``RunRecord``.
+        counted_with: as in ``RunRecord``.
+        log_tail: the last output of the worker.
+        deployment: as in ``RunRecord``.
+        energy: as in ``RunRecord``.
     """
 
     weights: WeightsIdentity
@@ -96,7 +96,7 @@ class UntimedPass(BaseModel, extra="forbid", allow_inf_nan=False):
 
     @property
     def scored(self) -> bool:
-        """Whether SR images mean anything: with random weights they do not."""
+        """Whether SR images can be scored; with random weights they cannot."""
         return self.weights.source != "random"
 
     @property
@@ -106,7 +106,7 @@ class UntimedPass(BaseModel, extra="forbid", allow_inf_nan=False):
 
     @property
     def killed(self) -> bool:
-        """Whether its worker was killed: by its own network, or by anybody on the machine."""
+        """Whether its worker was killed, by its own network or by another process."""
         return _killed(self.quality, self.memory, self.complexity)
 
     @property
@@ -125,9 +125,9 @@ class TimedPass(Frozen):
 
     Attributes:
         replicate: the times.
-        log_tail: last of what the worker printed.
-        rescored: scores of timed SR images that are not those that were scored untimed.
-        windows: variants that were timed and can be compared with untimed ones; not stored.
+        log_tail: the last output of the worker.
+        rescored: scores of timed SR images that differ from the untimed ones.
+        windows: timed variants, to be compared with untimed ones; not stored.
     """
 
     replicate: Replicate
@@ -137,12 +137,12 @@ class TimedPass(Frozen):
 
     @property
     def failed(self) -> bool:
-        """Whether it lacks anything that was asked for."""
+        """Whether any requested part is missing."""
         return self.failure is not None
 
     @property
     def killed(self) -> bool:
-        """As of ``UntimedPass``."""
+        """Whether its worker was killed, by its own network or by another process."""
         return _killed(self.replicate.fixed, self.replicate.images)
 
     @property
@@ -156,7 +156,7 @@ class TimedPass(Frozen):
 
     @property
     def failure(self) -> Absent | None:
-        """The first of what was asked for that it lacks, or None."""
+        """The first requested part that is missing, or None."""
         probes = (self.replicate.fixed, self.replicate.images)
         lacks = (each for each in probes if isinstance(each, Absent) and each.kind != "skipped")
         return next(lacks, None)
@@ -164,7 +164,7 @@ class TimedPass(Frozen):
     def with_null(
         self, null: tuple[NullSamples, ...], conditions: tuple[Conditions, ...]
     ) -> TimedPass:
-        """The same with times of the null network, and of the machine meanwhile."""
+        """A copy with the times of the null network and the state of the machine during them."""
         around = {"null": null, "null_conditions": conditions}
         return self.model_copy(update={"replicate": self.replicate.model_copy(update=around)})
 
@@ -177,14 +177,14 @@ def _killed(*parts: object) -> bool:
 
 
 class SharedRounds(Frozen):
-    """Settings that all entries timed in the same rounds share, also if a suite is resumed.
+    """Settings that all entries of the same rounds share, also after a suite is resumed.
 
     Attributes:
-        id: of these rounds.
-        variant_seed: of all inputs.
-        order_seed: of the order of entries in every round.
-        entries: their names, sorted.
-        baseline: name of the entry to which runtimes are set in relation, or None.
+        id: name of these rounds.
+        variant_seed: seed of all inputs.
+        order_seed: seed of the order of entries in every round.
+        entries: names of the entries, sorted.
+        baseline: name of the entry by whose runtime others are divided, or None.
     """
 
     id: str
@@ -198,20 +198,20 @@ FoundT = TypeVar("FoundT", UntimedPass, TimedPass)
 
 
 class Pass(Frozen, Generic[FoundT]):
-    """What the file of a pass holds; it says itself what was measured, and by whom.
+    """Content of the file of a pass, with all facts about what was measured and where.
 
     Attributes:
-        run_id: of the record that it is part of.
-        fingerprint: of the run.
-        entry: as the worker found it.
-        data: on which it ran.
+        run_id: id of the record that the pass belongs to.
+        fingerprint: fingerprint of the run.
+        entry: the entry that the worker found.
+        data: the images.
         protocol: settings.
-        environment: as it was known before anything ran.
-        rounds: what it shares with other entries; None where nothing is timed.
-        session: in which it was made; a suite that is resumed is in another.
+        environment: the environment, as far as it was known before anything ran.
+        rounds: settings shared with other entries; None if nothing is timed.
+        session: id of the session that made it; a resumed suite has a new one.
         created: when it was begun.
-        seconds: that it took.
-        notices: of the entry under this protocol.
+        seconds: how long it took.
+        notices: notices about the entry under this protocol.
         found: what was measured.
     """
 
@@ -231,13 +231,13 @@ class Pass(Frozen, Generic[FoundT]):
 
 
 class Beginning(Frozen):
-    """What a suite began with.
+    """The facts that a suite fixes when it begins.
 
     Attributes:
-        plan: SHA-256 of what it is to measure.
+        plan: SHA-256 of what the suite will measure.
         created: when it began.
-        secret: of which the seeds of all inputs are made.
-        known: fingerprints of runs that were stored before it began, and that it leaves out.
+        secret: the seeds of all inputs are derived from it.
+        known: fingerprints of runs that were stored before the suite began and are left out.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -253,16 +253,16 @@ class Beginning(Frozen):
 
 
 class CellReport(Frozen):
-    """The record of a try at a cell; its passes are stored separately.
+    """The record of one try of a cell; its passes are stored separately.
 
     Attributes:
         plan: name of the plan.
         cell: id of the cell.
-        session: in which its passes are made; empty where only the engine tells of it.
-        machine: that makes it.
-        device: likewise.
+        session: session that makes its passes; empty if only the engine reported the try.
+        machine: machine that makes it.
+        device: device of that machine.
         created: when the try was begun, or when it was found to have failed.
-        said: why it failed, as far as its engine knows; empty where it begins.
+        said: why it failed, as far as its engine knows; empty when the try begins.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -276,7 +276,7 @@ class CellReport(Frozen):
 
     @property
     def part(self) -> str:
-        """Part of the suite; it shows whether the try is running: see ``Store.in_use``."""
+        """Name of the part for ``Store.in_use``, which shows whether the try is running."""
         return f"{self.cell}-{self.session}"
 
 
@@ -285,10 +285,10 @@ class PassFolder:
     """The passes of one suite, in the store.
 
     Attributes:
-        store: where they lie.
-        name: of the suite.
-        beginning: what the suite began with.
-        on_notice: told of a file that is not readable; its pass is made again.
+        store: holds the passes.
+        name: name of the suite.
+        beginning: the facts that were fixed when the suite began.
+        on_notice: called for each unreadable file; its pass is made again.
     """
 
     store: Store
@@ -300,7 +300,7 @@ class PassFolder:
     def begin(
         cls, plan: str, store: Store, known: Collection[str], on_notice: Callable[[Notice], None]
     ) -> Self:
-        """A new one; those of earlier suites of this plan stay until this one ends.
+        """A new folder; folders of earlier suites of this plan stay until this suite ends.
 
         Raises:
             RecordError: it cannot be stored.
@@ -315,7 +315,7 @@ class PassFolder:
 
     @classmethod
     def find(cls, plan: str, store: Store, on_notice: Callable[[Notice], None]) -> Self | None:
-        """That of the newest suite of this plan that did not end, or None."""
+        """The folder of the newest unfinished suite of this plan, or None."""
         for name in reversed(_names(store, plan)):
             beginning = store.load_pass(name, _BEGINNING, Beginning)
             if isinstance(beginning, Notice):
@@ -325,7 +325,7 @@ class PassFolder:
         return None
 
     def load(self, name: str, kind: type[Pass[FoundT]]) -> Pass[FoundT] | None:
-        """A pass, or None where it must be made (again)."""
+        """A stored pass, or None if it must be made (again)."""
         kept = self.store.load_pass(self.name, name, kind)
         if isinstance(kept, Notice):
             self.on_notice(kept)
@@ -336,10 +336,10 @@ class PassFolder:
         """Store a pass.
 
         Returns:
-            The pass that counts: another one where somebody was faster.
+            The pass that counts: if another process was faster, its pass.
 
         Raises:
-            SuiteGoneError: somebody has ended this suite.
+            SuiteGoneError: another process has ended this suite.
             RecordError: it cannot be stored.
         """
         if made.found.spoilt:
@@ -358,7 +358,7 @@ class PassFolder:
 
     @classmethod
     def open(cls, store: Store, name: str, on_notice: Callable[[Notice], None]) -> Self:
-        """That of a suite under way, by its name.
+        """The folder of an unfinished suite, by its name.
 
         Raises:
             SuiteGoneError: it has ended.
@@ -369,17 +369,17 @@ class PassFolder:
         return cls(store, name, beginning, on_notice)
 
     def names(self) -> frozenset[str]:
-        """Names of all that is there; one read of the folder."""
+        """Names of all documents, from one read of the folder."""
         return frozenset(self.store.names_of(self.name))
 
     def put_plan(self, name: str, plan: BaseModel) -> Path:
-        """Store a plan of what is missing, and return its file; a plan is named by its content."""
+        """Store a plan of the missing passes, and return its file; its content decides its name."""
         if name not in self.names():
             self.store.put_pass(self.name, name, plan)
         return self.store.path_of(self.name, name)
 
     def put_report(self, report: CellReport) -> None:
-        """Store what is known of a try at a cell.
+        """Store the report of a try of a cell.
 
         Raises:
             SuiteGoneError, RecordError: as of ``put``.
@@ -388,18 +388,18 @@ class PassFolder:
 
     @contextmanager
     def at_work(self, report: CellReport) -> Iterator[None]:
-        """Say for the time of a block who makes a cell.
+        """Store who makes a cell, and mark it as running for the time of a block.
 
         Raises:
             SuiteGoneError, RecordError: as of ``put``.
         """
-        # While the try runs, readers of the report find it in use.
+        # Until the block ends, readers of the report see that the try is running.
         with self.store.working_on(self.name, report.part):
             self.put_report(report)
             yield
 
     def attempt(self, name: str, kind: type[Pass[FoundT]]) -> Pass[FoundT] | None:
-        """The newest attempt at a pass that does not count, or None."""
+        """The newest stored attempt that does not count, or None."""
         found = [
             kept
             for each in self.names()
@@ -409,7 +409,7 @@ class PassFolder:
         return max(found, key=lambda kept: kept.created, default=None)
 
     def tries(self, name: str) -> int:
-        """Number of attempts at a pass that do not count."""
+        """Number of stored attempts that do not count."""
         return sum(each.startswith(f"{name}{ATTEMPT}") for each in self.names())
 
     def made(self, fingerprint: str) -> int:
@@ -419,21 +419,21 @@ class PassFolder:
         )
 
     def attempts(self) -> Counter[str]:
-        """Numbers of passes that were made and do not count, by fingerprint of their run."""
+        """Number of attempts that do not count, by fingerprint of their run."""
         return Counter(name.partition(".")[0] for name in self.names() if ATTEMPT in name)
 
     def require(self) -> None:
-        """Raise ``SuiteGoneError`` where another process has ended this suite."""
+        """Raise ``SuiteGoneError`` if another process has ended this suite."""
         if self.store.load_pass(self.name, _BEGINNING, Beginning) is None:
             raise _gone(self.store, self.name)
 
     def end(self) -> None:
-        """Remove it, and those of earlier suites of its plan that nobody works on.
+        """Remove this folder, and folders of earlier suites of its plan that no process uses.
 
-        All is in records now.
+        The records now contain all results.
 
         Raises:
-            RecordError: it cannot be removed.
+            RecordError: a folder cannot be removed.
         """
         for name in _names(self.store, self.beginning.plan):
             if name == self.name or (name < self.name and not self.store.in_use(name)):
@@ -441,8 +441,8 @@ class PassFolder:
 
 
 def _gone(store: Store, name: str) -> SuiteGoneError:
-    message = f"{store.passes / name}: this suite is not under way; another process has ended it"
-    return SuiteGoneError(message, advice="Its records are in the folder of results.")
+    message = f"{store.passes / name}: this suite is over; another process has ended it"
+    return SuiteGoneError(message, advice="Look for its records in the folder of results.")
 
 
 def _names(store: Store, plan: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The plan of a suite: which entries on which data, and the passes that this takes."""
+"""The plan of a suite: entries, data sets, and the passes that they need."""
 
 from __future__ import annotations
 
@@ -46,23 +46,23 @@ if TYPE_CHECKING:
 
 FIXED_INPUT = "the fixed input"
 Opened = tuple["ImagePairs", "DataIdentity"]
-"""A data set that was checked, and what records say of it."""
+"""A checked data set, and its identity in records."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """What will run, all checked beforehand.
+    """What a suite will run, checked beforehand.
 
     Attributes:
-        entries: on each data set, the baseline among them.
-        data: in order.
+        entries: entries for each data set, with the baseline.
+        data: data sets, in order.
         protocol: settings.
         launcher: starts every worker.
-        baseline: name of the entry to which runtimes are set in relation, or None.
-        order_seed: of the random order of entries in each round.
+        baseline: name of the entry by whose runtime others are divided, or None.
+        order_seed: seed of the random order of entries in each round.
         sr_folder: where SR images are written, a folder for each data set and entry, or None.
-        rejected: submissions that were asked for and cannot run.
-        precisions: arithmetic of entries that have one of their own, by name.
+        rejected: requested submissions that cannot run.
+        precisions: arithmetic of entries that do not use the protocol's, by name.
     """
 
     entries: tuple[Entry, ...]
@@ -81,7 +81,7 @@ class Suite:
         return self.protocol if own is None else self.protocol.in_precision(own)
 
     def digest(self) -> str:
-        """SHA-256 (hex) of what is to be measured; later changes of its files do not change it."""
+        """SHA-256 (hex) of the plan; later changes of files do not change it."""
         names = [entry.descriptor.name for entry in self.entries]
         names += [rejected.name for rejected in self.rejected]
         parts = {
@@ -104,19 +104,19 @@ class Suite:
 
 @dataclass(frozen=True, slots=True)
 class PlannedPass:
-    """A pass to be made: all that making it needs, but for the untimed pass of a timed one.
+    """A pass to be made, with all that it needs; a timed pass also needs its untimed pass.
 
     Attributes:
         entry: network and weights.
         pairs: checked images.
         data: their identity.
         protocol: settings.
-        environment: as it is known before anything runs.
-        launcher: starts workers that see nothing which the entry must not see.
-        fingerprint: of the run.
-        rounds: what timed passes share with those of other entries.
-        index: of the round; None for the untimed pass.
-        position: of the entry in its round.
+        environment: the environment, as far as it is known before anything runs.
+        launcher: starts workers that see only files which the entry may see.
+        fingerprint: fingerprint of the run.
+        rounds: settings that timed passes of all entries share.
+        index: number of the round; None for the untimed pass.
+        position: position of the entry in its round.
         sr_folder: where SR images are written, or None.
         crops: parts of SR images that are kept, or None.
     """
@@ -136,7 +136,7 @@ class PlannedPass:
 
     @property
     def name(self) -> str:
-        """Of its file: what it measures."""
+        """Name of its file, which says what it measures."""
         kind = "untimed" if self.index is None else f"timed-{self.index:03}"
         return f"{self.fingerprint}.{kind}"
 
@@ -152,16 +152,16 @@ def plan_passes(
 ) -> list[PlannedPass]:
     """The passes of a suite on one data set, in the order in which they are made.
 
-    All entries are scored and counted first. So only timed processes lie between an entry and the
-    baseline. Then each round times all of them, in a random order of its own.
+    All entries are scored and counted first, so only timed passes lie between an entry and the
+    baseline. Then each round times all entries in a new random order.
 
     Args:
         suite: entries and settings.
         pairs: checked images.
         data: their identity.
-        rounds: what timed passes share.
-        environment: as it is known before anything runs.
-        fingerprints: of the runs, by name of the entry.
+        rounds: settings that timed passes share.
+        environment: the environment, as far as it is known before anything runs.
+        fingerprints: fingerprints of the runs, by name of the entry.
     """
     launcher = suite.launcher.hiding(hidden_images(pairs))
     folders = [
@@ -225,32 +225,32 @@ def plan_suite(
     """Resolve and check everything before any network runs.
 
     Args:
-        registry: where names are looked up.
-        names: of networks; a repeated one counts once.
-        data: ``NAME``, ``PATH`` or ``NAME=PATH`` each, or what is opened already; equal images
+        registry: names are looked up here.
+        names: names of networks; a repeated name counts once.
+        data: data sets, each as ``NAME``, ``PATH``, ``NAME=PATH`` or already opened; equal images
             count once.
         scale: upscaling factor.
         weights: by name; networks left out take ``auto``.
-        interpreters: of entries that run in another Python, as of ``find_interpreters``.
+        interpreters: interpreters of entries that run in another Python, from
+            ``find_interpreters``.
         protocol: settings.
-        isolation: which sandbox is asked for.
-        baseline: name of the entry to which runtimes are set in relation; it runs with the
-            others whether named among them or not.
-        order_seed: of the random order of entries in each round.
+        isolation: the requested sandbox.
+        baseline: name of the entry by whose runtime others are divided; it runs even if ``names``
+            lacks it.
+        order_seed: seed of the random order of entries in each round.
         sr_folder: where SR images are written, or None.
         calibration: images of the protocol's quantisation, if it has one.
         own_precision: each entry runs in the precision that it declares, not in the protocol's.
-        gpu: number of the GPU, where the protocol asks for one; None where other machines measure.
-        on_image: told data set, images checked and images in all.
+        gpu: number of the GPU, if the protocol asks for one; None if other machines measure.
+        on_image: called with the data set, the images checked so far and the number of all.
 
     Raises:
-        UsageError: an unknown name or scale, or weights for a network that does not run. Also an
-            LR image that is too small for the baseline or for every network, and a protocol or a
+        UsageError: an unknown name or scale, or weights for a network that does not run. Also an LR
+            image that is too small for the baseline or for every network, or a protocol or a
             sandbox that this machine does not support.
-        WeightsError: a weights file that is missing or altered. The error of a submission only
-            becomes the status of its record. The same applies to everything else that is wrong
-            with a submission, and to an image that is too small for one of several networks.
-        DataError: images that may not be measured on, or calibrated with since they are scored; all
+        WeightsError: a weights file is missing or altered. Errors of a submission, or an image too
+            small for one of several networks, do not raise: they become the status of its record.
+        DataError: images cannot be measured on, or calibration images are also scored; all
             problems are listed.
     """
     require_possible(protocol, gpu)
@@ -262,7 +262,7 @@ def plan_suite(
     }
     errors = [entry.error for entry in rejected.values()]
     if set(rejected) == set(names) and all(isinstance(error, UsageError) for error in errors):
-        raise errors[0]  # a scale that nobody has is the caller's mistake
+        raise errors[0]  # no network has this scale, so the caller is wrong
     named = [name for name in names if name not in rejected]
     if baseline is not None:
         named.append(baseline)
@@ -315,10 +315,10 @@ def _moved(
     launcher: Launcher,
     baseline: str | None,
 ) -> tuple[tuple[Entry, ...], list[RejectedEntry]]:
-    """The entries, those of other interpreters with their weights converted.
+    """Convert the weights of entries that run in another interpreter.
 
     Returns:
-        Also those whose weights cannot be read; a baseline must be among the others.
+        Entries, and rejected entries whose weights cannot be read; a baseline must be readable.
     """
     moved: list[Entry] = []
     unread: list[RejectedEntry] = []
@@ -342,7 +342,7 @@ def _moved(
 def broken_submission(
     registry: Registry, name: str, scale: int, weights: Mapping[str, WeightsChoice]
 ) -> EsrbenchError | None:
-    """What keeps a submission from running, or None; a built-in network is no submission."""
+    """The error that keeps a submission from running, or None; always None for other networks."""
     if name in registry.broken:
         return registry.broken[name]
     if name not in registry or registry.get(name).folder is None or name in weights:
@@ -352,22 +352,22 @@ def broken_submission(
     except UsageError as error:
         return error
     except WeightsError as error:
-        # Records and tables show it to others, whom paths of this machine tell nothing.
+        # Records and tables are published, so the message must not contain paths of this machine.
         folder = str(Path(registry.get(name).folder or "").parent)
         return WeightsError(relative(error.message, [folder]), advice=error.advice)
     return None
 
 
 def require_possible(protocol: Protocol, gpu: int | None = 0) -> None:
-    """Refuse what no worker on this machine could do, before any is started.
+    """Raise an error if no worker on this machine could follow the protocol.
 
     Args:
         protocol: settings.
-        gpu: number of the GPU, where the protocol asks for one; None where it is another machine's.
+        gpu: number of the GPU, if the protocol asks for one; None for a GPU of another machine.
 
     Raises:
-        UsageError: a missing GPU, arithmetic that only GPUs have, more threads than CPUs, or a
-            backend that is not installed or does not support the request.
+        UsageError: there is no such GPU, only GPUs have this arithmetic, there are more threads
+            than CPUs, or the backend is not installed or does not support the request.
     """
     forward, cpus = protocol.forward, cpus_available()
     for_gpus = [
@@ -375,7 +375,7 @@ def require_possible(protocol: Protocol, gpu: int | None = 0) -> None:
         *(["cudnn.benchmark"] if forward.cudnn_benchmark else []),
     ]
     if for_gpus and not DEVICES[protocol.device].gpu:
-        message = f"{series(for_gpus)}: only GPUs have that"
+        message = f"{series(for_gpus)}: only GPUs support this"
         raise UsageError(message, advice="Leave it out, or use --device cuda.")
     if gpu is None:
         return
@@ -383,9 +383,7 @@ def require_possible(protocol: Protocol, gpu: int | None = 0) -> None:
     if DEVICES[protocol.device].gpu:
         _require_gpu(protocol.device, gpu)
     if protocol.threads is not None and protocol.threads > cpus:
-        message = (
-            f"{protocol.threads} threads were asked for; this process may use {plural(cpus, 'CPU')}"
-        )
+        message = f"--threads {protocol.threads}: this process may use only {plural(cpus, 'CPU')}"
         raise UsageError(message, advice=f"Use --threads {cpus} or fewer.")
 
 
@@ -399,7 +397,7 @@ def _require_gpu(device: Device, number: int) -> None:
     message = f"--device {device}:{number}: PyTorch {torch.__version__} sees {seen} here"
     advice = "`esrbench doctor --device cuda` says why."
     if count:
-        advice = f"They are numbered from 0: use --device {device}:{count - 1} or a lower number."
+        advice = f"GPUs are numbered from 0: use --device {device}:{count - 1} or a lower number."
     raise UsageError(message, advice=advice)
 
 
@@ -413,7 +411,7 @@ def plan_entries(
 
     Raises:
         UsageError: an unknown name or scale, or weights for a network that does not run.
-        WeightsError: a weights file that is missing or altered.
+        WeightsError: a weights file is missing or altered.
     """
     unused = sorted(set(weights) - set(names))
     if unused:
@@ -431,7 +429,7 @@ def plan_entries(
 def _built(
     entries: Sequence[Entry], launcher: Launcher, baseline: str | None
 ) -> tuple[tuple[Entry, ...], list[RejectedEntry]]:
-    """Entries with what they build from source, and those whose build failed."""
+    """Compile entries; returns the entries, and rejected entries whose build failed."""
     built: list[Entry] = []
     failed: list[RejectedEntry] = []
     for entry in entries:
@@ -456,7 +454,7 @@ def _exported(
     *,
     calibration: Calibration | None,
 ) -> tuple[tuple[Entry, ...], list[RejectedEntry]]:
-    """Entries with the graphs that the protocol's backend runs, and those that it cannot take."""
+    """Export graphs for the backend; returns the entries, and rejected ones whose export failed."""
     taken: list[Entry] = []
     failed: list[RejectedEntry] = []
     for entry in entries:
@@ -473,7 +471,7 @@ def _exported(
 
 
 def _fitting(suite: Suite) -> Suite:
-    """The suite without entries that are known to fail on its inputs: each is rejected alone."""
+    """Reject each entry that is known to fail on the suite's inputs, and keep the others."""
     inputs = {FIXED_INPUT: suite.protocol.counted_input}
     for pairs, _ in suite.data:
         inputs |= {f"{pairs.name}/{pair.name}": read_size(pair.lr) for pair in pairs.pairs}
@@ -494,7 +492,7 @@ def _fitting(suite: Suite) -> Suite:
 
 
 def _too_small(entry: Entry, inputs: Mapping[str, tuple[int, int]]) -> UsageError | None:
-    """Problems with the inputs for a network, found before hours are spent on others."""
+    """The error if inputs are too small for a network; it is found before anything runs."""
     name, least = entry.descriptor.name, entry.descriptor.min_lr_size
     small = [f"{image} ({h}x{w})" for image, (h, w) in inputs.items() if min(h, w) < least]
     if not small:

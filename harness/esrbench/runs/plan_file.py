@@ -1,9 +1,8 @@
-"""The plan of a suite on one data set as one JSON file, from which any node makes a cell.
+"""The plan of a suite on one data set as one JSON file, from which any node can make a cell.
 
-It also tells `esrbench status` what has to be made.
-
-It holds what was resolved and checked: files of entries, weights and images by their paths, which
-the nodes share. A node checks images, weights and software again.
+`esrbench status` also reads it to see which passes are missing. It has the paths of the checked
+entries, weights and images, which all nodes share. A node checks images, weights and software
+again.
 """
 
 from __future__ import annotations
@@ -51,21 +50,21 @@ if TYPE_CHECKING:
     from esrbench.worker.launcher import Launcher
 
 PLAN: Final = "plan-"
-"""Prefix of the name of a plan."""
+"""Prefix of the names of plans."""
 
 
 class PlannedEntry(Frozen):
     """An entry of a plan.
 
     Attributes:
-        descriptor: of the network.
+        descriptor: descriptor of the network.
         scale: upscaling factor.
-        weights: as they were resolved.
-        path: of the weights file, or None.
+        weights: resolved weights.
+        path: path of the weights file, or None.
         released: the declaration by which that file is read.
-        python: program of the interpreter that it runs in, or None for the harness's own.
-        software: of that interpreter.
-        graph: SHA-256 of what the protocol's backend runs in place of its code, if it does.
+        python: program of its interpreter, or None for the harness's own.
+        software: software of that interpreter.
+        graph: SHA-256 of the graph that the protocol's backend runs instead of its code, or None.
     """
 
     descriptor: ModelDescriptor
@@ -79,7 +78,7 @@ class PlannedEntry(Frozen):
 
 
 class PlannedImage(Frozen):
-    """One image: as of ``ImagePair``."""
+    """One image, with the fields of ``ImagePair``."""
 
     name: str
     lr: str
@@ -91,10 +90,10 @@ class PlannedData(Frozen):
     """The data set of a plan.
 
     Attributes:
-        identity: of the images.
-        modcrop: as of ``ImagePairs``.
-        images: their files.
-        fingerprints: of the runs that are to be made, by name of the entry.
+        identity: identity of the images.
+        modcrop: as in ``ImagePairs``.
+        images: files of the images.
+        fingerprints: fingerprints of the missing runs, by name of the entry.
     """
 
     identity: DataIdentity
@@ -109,22 +108,22 @@ class PlanFile(Frozen):
     Attributes:
         harness: SHA-256 of the sources of esrbench.
         packages: versions of the software, by distribution.
-        tier: of the sandbox.
+        tier: tier of the sandbox.
         protocol: settings.
-        precisions: as of ``Suite``.
-        baseline: likewise.
-        order_seed: likewise.
-        sr_folder: likewise.
-        entry_seconds: as of ``run_suite``.
-        timeout_seconds: likewise.
-        entries: with the baseline.
+        precisions: as in ``Suite``.
+        baseline: as in ``Suite``.
+        order_seed: as in ``Suite``.
+        sr_folder: as in ``Suite``.
+        entry_seconds: as in ``run_suite``.
+        timeout_seconds: as in ``run_suite``.
+        entries: all entries, with the baseline.
         data: images, and the runs on them.
-        cells: all that are to be made.
+        cells: all cells to be made.
         anywhere: any machine may make them; otherwise one process does, whose machine the
             fingerprints name.
-        device_class: name of the devices that may make them; None for any.
-        finished: entries of the suite that are not in the plan.
-        later: images of later data sets, as a multiple of this one's.
+        device_class: device model that may make the cells; None for any.
+        finished: number of entries of the suite that are not in the plan.
+        later: number of images in later data sets, divided by the number in this one.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -167,21 +166,21 @@ def plan_file(
     entry_seconds: float,
     timeout_seconds: float,
 ) -> PlanFile:
-    """The passes that a suite still has to make.
+    """The plan of the passes that a suite still lacks.
 
     Args:
         suite: the plan.
         pairs: checked images.
-        identity: of the images.
-        fingerprints: of the runs that are to be made, by name of the entry.
-        cells: to be made.
-        environment: of the harness.
-        anywhere: as of ``PlanFile``.
-        device_class: likewise.
-        finished: likewise.
-        later: likewise.
-        entry_seconds: as of ``run_suite``.
-        timeout_seconds: likewise.
+        identity: identity of the images.
+        fingerprints: fingerprints of the missing runs, by name of the entry.
+        cells: cells to be made.
+        environment: environment of the harness.
+        anywhere: as in ``PlanFile``.
+        device_class: as in ``PlanFile``.
+        finished: as in ``PlanFile``.
+        later: as in ``PlanFile``.
+        entry_seconds: as in ``run_suite``.
+        timeout_seconds: as in ``run_suite``.
     """
     return PlanFile(
         harness=harness_sha256(),
@@ -233,8 +232,8 @@ def read_plan(path: Path) -> PlanFile:
     """Read the file of a plan.
 
     Raises:
-        RecordError: it is no plan, or damaged.
-        DataError: it cannot be read.
+        RecordError: the file is damaged or no plan.
+        DataError: the file cannot be read.
     """
     try:
         content = path.read_bytes()
@@ -248,18 +247,18 @@ def read_plan(path: Path) -> PlanFile:
 def suite_of(
     plan: PlanFile, names: Collection[str], environment: Environment, *, gpu: int = 0
 ) -> Suite:
-    """The suite of a plan, on this node; everything is checked again.
+    """Rebuild the suite of a plan on this node; everything is checked again.
 
     Args:
-        plan: as it was read.
-        names: of entries of the cell; weights of others are not looked at.
-        environment: of the harness on this node.
-        gpu: number of the GPU, where the protocol asks for one.
+        plan: the plan.
+        names: names of the cell's entries; the weights of others are not checked.
+        environment: environment of the harness on this node.
+        gpu: number of the GPU, if the protocol asks for one.
 
     Raises:
         MeasurementError: this node has other software, or another device.
-        UsageError: it lacks the sandbox, the GPU or the CPUs.
-        DataError: its images are others.
+        UsageError: this node lacks the sandbox, the GPU or the CPUs.
+        DataError: this node sees other images.
     """
     _require_same_software(plan, environment)
     require_possible(plan.protocol, gpu)
@@ -305,12 +304,14 @@ def _require_device_class(plan: PlanFile, environment: Environment, gpu: int) ->
         found = torch.cuda.get_device_name(gpu)
     if found != plan.device_class:
         message = f"this node has {found}, expected {plan.device_class}"
-        advice = "Its cells go elsewhere; device_class in [engine] says what may measure."
+        advice = (
+            "Other nodes make its cells. To allow this device, change device_class in [engine]."
+        )
         raise MeasurementError(message, advice=advice)
 
 
 def _named(planned: PlannedEntry) -> Entry:
-    """An entry that this cell does not run, or that runs in the harness's own interpreter."""
+    """An entry without its graph and its own interpreter."""
     path = Path(planned.path) if planned.path else None
     weights = ResolvedWeights(planned.weights, path, planned.released)
     return Entry(planned.descriptor, planned.scale, weights)
@@ -330,7 +331,7 @@ def _entry(planned: PlannedEntry, plan: PlanFile, launcher: Launcher) -> Entry:
         message = f"{name}: its environment has {found} on this node, expected {expected}"
         raise MeasurementError(message, advice="Nodes must share the environments of entries.")
     if (entry.graph and entry.graph.sha256) != planned.graph:
-        message = f"{name}: this node exports another graph than that of the plan"
+        message = f"{name}: the graph that this node exports differs from that of the plan"
         advice = "Nodes must share the cache (ESRBENCH_CACHE) and have CPUs of one kind."
         raise MeasurementError(message, advice=advice)
     return entry

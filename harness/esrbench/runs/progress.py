@@ -27,8 +27,8 @@ class Took:
     """A pass that was made.
 
     Attributes:
-        seconds: that it took.
-        failed: nothing more is asked of its entry.
+        seconds: how long it took.
+        failed: its entry has failed, so no further pass of it is made.
     """
 
     seconds: float
@@ -40,13 +40,13 @@ class SuiteProgress:
     """Progress of a suite on a data set.
 
     Attributes:
-        passes: how many are made, and how many there will be.
-        entries: how many are complete, and how many the suite has.
-        cells: their states, by id.
-        seconds_left: of the whole suite, by what its passes took and by the cells that are running;
-            None where a pass is left of a kind that was never made.
-        seconds_to_timing: the same until all entries are scored and counted.
-        entry: of which a pass begins in this process, or was the last to come from elsewhere.
+        passes: numbers of passes that are made, and of all passes.
+        entries: numbers of entries that are complete, and of all entries.
+        cells: states of the cells, by id.
+        seconds_left: estimated time until the suite ends, from the times of its passes and from the
+            cells that are running; None if a kind of pass is missing that was never made.
+        seconds_to_timing: estimated time until all entries are scored and counted, or None.
+        entry: entry of the pass that begins here, or of the last pass that another process made.
     """
 
     passes: tuple[int, int]
@@ -57,7 +57,7 @@ class SuiteProgress:
     entry: str = ""
 
     def describe(self) -> str:
-        """In words: ``passes 31 of 84, entries 5 of 12, cells 2 of 9 (2 running), about ...``."""
+        """For example ``passes 31 of 84, entries 5 of 12, cells 2 of 9 (2 running), about ...``."""
         counts = Counter(self.cells.values())
         cells = f"cells {counts['done']} of {len(self.cells)}"
         others = ", ".join(f"{counts[state]} {state}" for state in SHOWN if counts[state])
@@ -83,18 +83,19 @@ def progress_of(
     later: float = 0.0,
     entry: str = "",
 ) -> SuiteProgress:
-    """How far a suite is.
+    """Progress of a suite.
 
-    A timed pass takes as long as those of its entry did in the mean. If there are none, the mean
-    of all timed passes is used, and the mean of all untimed ones for an untimed pass.
+    A timed pass is expected to take the mean time of the timed passes of its entry. If there are
+    none, the mean of all timed passes is used, and the mean of all untimed ones for an untimed
+    pass.
 
     Args:
-        cells: of the plan; together they hold all of its passes.
-        made: passes that are there.
-        states: of cells, by what is known of them; the passes say which are done.
-        finished: entries of the suite that are not in the plan.
-        later: images of later data sets, as a multiple of this one's.
-        entry: as of ``SuiteProgress``.
+        cells: cells of the plan; together they hold all of its passes.
+        made: passes that were made.
+        states: known states of cells; ``made`` decides which are done.
+        finished: number of entries of the suite that are not in the plan.
+        later: number of images in later data sets, divided by the number in this one.
+        entry: as in ``SuiteProgress``.
     """
     ended = {name for (name, _), took in made.items() if took.failed}
     left = {
@@ -131,7 +132,7 @@ def progress_of(
 
 
 def _estimates(made: Mapping[Key, Took]) -> Callable[[Key], float]:
-    """Seconds that a pass will take; infinite where none of its kind was made."""
+    """Expected seconds of a pass; infinite if none of its kind was made."""
     took: dict[tuple[str, bool], list[float]] = {}
     of_kind: dict[bool, list[float]] = {}
     for (name, index), each in made.items():

@@ -1,4 +1,4 @@
-"""Records as others may have them: of a hidden test set, without names and scores of images."""
+"""Prepare records for publication: hide names and scores of the images of hidden test sets."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ if TYPE_CHECKING:
 HIDDEN_SCORES: Final = Absent(
     kind="unavailable", reason="scores of a hidden test set's images are not published"
 )
-UNSAID: Final = "what was said of a hidden test set is not published"
+UNSAID: Final = "messages about a hidden test set are not published"
 WITH_NAMES: Final = frozenset({"advice", "cause", "image", "input_name", "message", "reason"})
 """Fields of a record that name images, or may."""
 
 
 def public_records(records: Iterable[RunRecord]) -> list[RunRecord]:
-    """Records; those on hidden test sets without names and scores of images.
+    """Remove names and scores of images from records on hidden test sets.
 
-    Means over all images stay. Numbers stand for the names, in the order of the names. Output and
-    error messages of an entry are left out, because it had seen the images.
+    Means over all images stay. Numbers replace the names, in the order of the names. Output and
+    error messages of an entry are left out, because the entry has seen the images.
 
     Args:
-        records: any; all those on a hidden set, since some tell names that others hold.
+        records: any records, with all that there are on a hidden set: one may contain names that
+            only another one lists.
     """
     kept = list(records)
     names: dict[str, set[str]] = {}
@@ -54,7 +55,7 @@ def _public(record: RunRecord, names: Sequence[str]) -> RunRecord:
 
 
 def _names(record: RunRecord) -> set[str]:
-    """Of all images in a record."""
+    """Names of all images in a record."""
     names: set[str] = set()
     if isinstance(record.quality, Quality):
         names |= {each.image for each in record.quality.images}
@@ -67,13 +68,13 @@ def _names(record: RunRecord) -> set[str]:
 
 
 def _numbered(document: dict[str, Any], numbers: Mapping[str, str]) -> dict[str, Any]:
-    """A record with numbers in place of names where names may stand, as whole words."""
+    """Replace names of images by numbers, as whole words, in fields that may contain names."""
     longest_first = sorted(map(re.escape, numbers), key=len, reverse=True)
     word = re.compile(rf"(?<!\w)(?:{'|'.join(longest_first) or '(?!)'})(?!\w)")
 
     def numbered(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
-            if value.get("failure") is not None:  # of what failed, and told by the entry
+            if value.get("failure") is not None:  # a failure, in words of the entry
                 value = value | {"reason": UNSAID, "advice": None}
             return {name: numbered(inner, name) for name, inner in value.items()}
         if isinstance(value, list):

@@ -1,7 +1,7 @@
 """Score a data set while it is being upscaled.
 
-Reading the next images, scoring the last one and writing it as PNG run in threads beside the
-forward, which is another process's. Nothing here is ever timed: timing has a pass of its own.
+While another process makes the forward, threads read the next images, score the last one and write
+it as PNG. Nothing here is timed: timed passes are separate.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 READ_AHEAD = 3
-"""Pairs read before their turn, since decoding a PNG may take longer than a forward; kept pixels
-are mapped and take no memory of this process's own."""
+"""Number of pairs read ahead, because decoding a PNG may take longer than a forward. Cached pixels
+are memory-mapped, so they need no memory of this process."""
 MOST_BEHIND = 4
-"""Most images that are still being scored while the next is upscaled."""
+"""Most images that may be waiting for their score while the next one is upscaled."""
 
 
 def score_images(
@@ -59,18 +59,18 @@ def score_images(
             (h, w, 3) RGB, and its name; called in this thread, in order.
         pairs: checked LR and HR images.
         scale: upscaling factor.
-        definition: of the scores.
+        definition: definition of the scores.
         sr_folder: receives every SR image as ``<image>x<scale>.png``; created if needed.
-        crops: parts of SR images that are kept.
+        crops: keeps parts of SR images, or None.
         look: called with SR, HR and the name of each image, in other threads.
         on_image: called with the name of each image before it is upscaled.
 
     Returns:
-        Scores, one an image, in order; and ``codecs.pixel_digest`` of every SR image, by name.
+        One score for each image, in order; and ``codecs.pixel_digest`` of every SR image, by name.
 
     Raises:
-        MeasurementError: of the first image, in order, that cannot be upscaled or scored; it
-            names the image. What ``upscale`` raises besides passes through.
+        MeasurementError: an image cannot be upscaled or scored; the message names the first such
+            image. Other errors of ``upscale`` pass through.
         DataError: an image changed since it was checked.
         RecordError: an SR image cannot be written.
     """
@@ -95,25 +95,25 @@ def upscale_images(
     crops: CropFolder | None = None,
     on_image: Callable[[str], None] = lambda _: None,
 ) -> list[tuple[T, str]]:
-    """Upscale every image of a data set, with any score; see ``score_images``.
+    """Upscale every image of a data set and compute any score of it; see ``score_images``.
 
     Args:
-        upscale: as there.
-        pairs: as there.
-        score: of (SR, HR, image name), called in other threads.
-        sr_folder: as there.
-        crops: as there.
-        on_image: as there.
+        upscale: as in ``score_images``.
+        pairs: checked LR and HR images.
+        score: called with (SR, HR, image name) in other threads.
+        sr_folder: as in ``score_images``.
+        crops: as in ``score_images``.
+        on_image: as in ``score_images``.
 
     Returns:
-        Score and ``codecs.pixel_digest`` of the SR image, one pair an image, in order.
+        For each image, in order: its score and the ``codecs.pixel_digest`` of its SR.
     """
     if sr_folder is not None:
         _create(sr_folder)
     done: list[tuple[T, str]] = []
     behind: deque[Future[tuple[T, str]]] = deque()
     most_behind = images_behind()
-    # A thread for every task that may be pending: reading never waits for scoring.
+    # There is a thread for every task that may be pending, so reading never waits for scoring.
     with ImagePool(READ_AHEAD + most_behind) as pool:
         first = range(min(READ_AHEAD, len(pairs)))
         ahead = deque(pool.submit(_read, pairs, index) for index in first)
@@ -138,7 +138,7 @@ def upscale_images(
 
 
 def images_behind() -> int:
-    """Images that may still be scored while the next is upscaled: one a CPU beside the first."""
+    """Images that may wait for their score while the next is upscaled: one less than CPUs."""
     return min(MOST_BEHIND, max(1, cpus_available() - 1))
 
 
@@ -162,7 +162,7 @@ def _finish(
     target: Path | None,
     crops: CropFolder | None,
 ) -> tuple[T, str]:
-    """The work left to do for an SR image."""
+    """Score an SR image, write it, and keep its crops."""
     upscaled = (score(sr, hr, image), pixel_digest(sr))
     try:
         if target is not None:

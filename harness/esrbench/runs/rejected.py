@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RejectedEntry:
-    """An entry that was asked for and has no figures.
+    """A requested entry without figures.
 
     Attributes:
-        name: of the entry.
+        name: name of the entry.
         scale: upscaling factor.
-        error: what is wrong with its folder, its manifest or its weights, or its answers.
-        failure: what kind of failure that is.
-        identity: what a record says of the entry, where its manifest could be read.
+        error: the error in its folder, its manifest, its weights or its answers.
+        failure: kind of failure.
+        identity: identity of the entry in its record, if its manifest could be read.
     """
 
     name: str
@@ -38,7 +38,7 @@ class RejectedEntry:
     identity: EntryIdentity | None = None
 
     def fingerprint(self, data: DataIdentity, protocol: Protocol) -> str:
-        """SHA-256 (hex) of what its record says."""
+        """SHA-256 (hex) of the facts in its record."""
         said = f"{self.name} {self.scale} {self.error.message} {data.digest} {protocol.digest()}"
         return hashlib.sha256(said.encode()).hexdigest()
 
@@ -47,12 +47,12 @@ class RejectedEntry:
         return assemble(self.untimed(data, protocol, tier))
 
     def untimed(self, data: DataIdentity, protocol: Protocol, tier: Tier) -> Pass[UntimedPass]:
-        """The pass of the entry on a data set: nothing was measured, and why.
+        """The pass of the entry on a data set: it says why nothing was measured.
 
         Args:
             data: images it would have run on.
             protocol: settings.
-            tier: of the sandbox.
+            tier: tier of the sandbox.
         """
         created = datetime.now(UTC)
         absent = Absent(

@@ -16,9 +16,9 @@ class RunState:
     """The state of an entry or a run.
 
     Attributes:
-        name: under which the entry is shown.
-        state: ``counted``, or what was decided last.
-        reason: of that decision.
+        name: name of the entry in tables.
+        state: ``counted``, or the last decision.
+        reason: reason of that decision.
     """
 
     name: str
@@ -26,7 +26,7 @@ class RunState:
     reason: str = ""
 
     def of(self, record: RunRecord) -> RunRecord | None:
-        """The record as boards see it; None where it is withdrawn."""
+        """The record as leaderboards show it; None if it is withdrawn."""
         if self.state == "withdrawn":
             return None
         changes: dict[str, object] = {}
@@ -41,7 +41,8 @@ class RunState:
 class RunStates:
     """Decisions, replayed in the order in which they were made.
 
-    A decision about an entry also holds for its later runs; one about a run for that run alone.
+    A decision about an entry also holds for its later runs. A decision about a run holds only for
+    that run.
     """
 
     _shown: dict[str, str] = field(default_factory=dict)
@@ -49,7 +50,7 @@ class RunStates:
 
     @classmethod
     def after(cls, decisions: Iterable[Decision]) -> RunStates:
-        """What holds after these decisions."""
+        """The states after these decisions."""
         states = cls()
         for decision in sorted(decisions, key=lambda each: (each.created, each.decision_id)):
             if decision.action == "rename":
@@ -68,11 +69,11 @@ class RunStates:
             self._decided[new] = self._decided.pop(shown)
 
     def of(self, entry: str, run_id: str = "") -> RunState:
-        """What became of a run.
+        """The state of a run or of an entry.
 
         Args:
-            entry: its name, as it was measured.
-            run_id: of the run; empty for what became of the entry.
+            entry: name under which the entry was measured.
+            run_id: id of the run; empty for the state of the entry.
         """
         name = self._shown.get(entry, entry)
         decided = [self._decided[key] for key in (name, run_id) if key in self._decided]
@@ -84,10 +85,10 @@ class RunStates:
         return RunState(name, "disqualified", decision.reason)
 
     def apply(self, records: Iterable[RunRecord]) -> list[RunRecord]:
-        """Records as boards see them, without those that are withdrawn."""
+        """Records as leaderboards show them, without withdrawn ones."""
         seen = (self.of(each.entry.name, each.run_id).of(each) for each in records)
         return [each for each in seen if each is not None]
 
     def decided(self, subject: str) -> bool:
-        """Whether something was decided about an entry, as it is shown, or about a run."""
+        """Whether there is a decision about a run, or about an entry by its name in tables."""
         return subject in self._decided

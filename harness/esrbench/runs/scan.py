@@ -1,7 +1,7 @@
-"""Finds code of a submission that a reviewer should look at; it reads the code, never runs it.
+"""Find code of a submission that a reviewer should look at; the code is read and never run.
 
-The sandbox and the clock do not depend on this, because code can be hidden from it. It points at
-code whose honest uses are rare in a network, says why each matters, and only ever warns.
+The sandbox and the clock do not depend on this, because code can be hidden from it. It reports code
+that an honest network rarely needs, with the reason, and only as a warning.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 MAX_SOURCE_BYTES: Final = 2**20
 MAX_SOURCES_BYTES: Final = 8 * 2**20
-"""Most bytes of Python that are read of a submission; this takes seconds."""
+"""Most bytes of Python that are read in one submission; this takes seconds."""
 MAX_REMARKS: Final = 50
 COMPILED_SUFFIXES: Final = frozenset({".so", ".pyd", ".dll", ".dylib", ".cu", ".cpp", ".cc", ".c"})
 
-DISPATCH: Final = "it can change what operators do, and what the audit sees of them"
-UNCOUNTED: Final = "what it computes is opaque to the counters, which then count 0"
-FLAGS: Final = "the harness sets such flags for everyone, and stops a network that changes them"
+DISPATCH: Final = "it can change what operators do, and what the audit sees"
+UNCOUNTED: Final = "counters cannot see what it computes, so they count 0"
+FLAGS: Final = (
+    "the harness sets these flags for all networks, and stops a network that changes them"
+)
 CLOCKS: Final = "the evaluator's clock decides, so replacing functions gains nothing"
 
 _NAMES: Final = {
@@ -33,25 +35,25 @@ _NAMES: Final = {
     "builtins.exec builtins.compile builtins.__import__",
     DISPATCH: "torch.utils._python_dispatch torch.overrides torch.Tensor._make_subclass "
     "torch.Tensor._make_wrapper_subclass",
-    "work may go on beside the forward that is timed": "threading _thread multiprocessing "
+    "work may go on outside the timed forward": "threading _thread multiprocessing "
     "concurrent asyncio signal atexit os.fork torch.multiprocessing torch.jit.fork "
     "torch.cuda.Stream torch.cuda.ExternalStream torch.cuda.stream torch.cuda.set_stream",
-    "a network has no business outside its process, and the sandbox refuses it": "subprocess pty "
+    "a network needs nothing outside its process, and the sandbox blocks it": "subprocess pty "
     "os.system os.popen os.kill os.environ socket ssl http urllib requests builtins.open "
     "torch.hub torch.distributed",
     UNCOUNTED: "torch.library torch.ops torch.classes torch.utils.cpp_extension triton cupy numba",
-    "part of it then runs in another precision than the class it is ranked in": "torch.autocast "
+    "part of the network may run in another precision than its class": "torch.autocast "
     "torch.amp torch.cuda.amp",
     FLAGS: "torch.set_num_threads torch.set_num_interop_threads torch.set_default_dtype "
     "torch.set_default_device torch.set_float32_matmul_precision torch.set_grad_enabled "
     "torch.use_deterministic_algorithms torch.manual_seed",
-    "weights are declared in the manifest, and pickles are programs": "torch.load torch.jit.load "
-    "pickle marshal dill joblib",
-    "outputs that are kept are found out by inputs that are fresh": "functools.lru_cache "
+    "weights must be declared in the manifest, and a pickle may contain a program": "torch.load "
+    "torch.jit.load pickle marshal dill joblib",
+    "outputs may be kept between calls; timed rounds show new inputs": "functools.lru_cache "
     "functools.cache hashlib",
 }
 SUSPECT: Final = {name: why for why, names in _NAMES.items() for name in names.split()}
-"""Dotted names of modules and what is in them, and why each matters."""
+"""Why a reviewer should look at a module, function or class, by dotted names."""
 
 _FLAG_FAMILY: Final = "torch.backends"
 
@@ -61,7 +63,7 @@ class CodeRemark(Frozen):
 
     Attributes:
         place: path in the folder, with the line.
-        what: what stands there.
+        what: the code that was found.
         why: why it matters.
     """
 
@@ -73,16 +75,16 @@ class CodeRemark(Frozen):
 def scan_folder(
     folder: Path, files: list[Path], targets: Iterable[str] = ()
 ) -> tuple[CodeRemark, ...]:
-    """Remarks on a submission's files, each name once a file, at most ``MAX_REMARKS``.
+    """Remarks on a submission's files: each name once per file, ``MAX_REMARKS`` at most.
 
     Code that runs only as a script is ignored: blocks under ``if __name__ == "__main__"``, and
     modules that the targets do not import.
 
     Args:
-        folder: of the submission.
-        files: in that folder; files that are neither Python nor compiled are ignored.
-        targets: ``module:attr`` of what the harness imports; without any, and where they import
-            by names that reading does not tell, all modules are looked at.
+        folder: folder of the submission.
+        files: files in that folder; those that are neither Python nor compiled are ignored.
+        targets: each ``module:attr`` that the harness imports. All modules are scanned if there are
+            none, or if these modules import names that are computed at run time.
     """
     remarks: list[CodeRemark] = []
     readable, too_long = _within_bounds(folder, files)
@@ -90,7 +92,7 @@ def scan_folder(
     for path in files:
         place = path.relative_to(folder).as_posix()
         if path.is_symlink():
-            why = "what it leads to is not part of the folder, and the sandbox does not show it"
+            why = "its target is outside the folder, and a worker cannot see it"
             if not path.resolve().is_relative_to(folder.resolve()):
                 remarks.append(CodeRemark(place=place, what=f"links to {path.readlink()}", why=why))
         elif path.suffix in COMPILED_SUFFIXES:
@@ -102,7 +104,7 @@ def scan_folder(
 
 
 def _within_bounds(folder: Path, files: Iterable[Path]) -> tuple[list[Path], list[CodeRemark]]:
-    """Files of at most ``MAX_SOURCES_BYTES`` of Python, and a remark where there is more."""
+    """The first files, up to ``MAX_SOURCES_BYTES`` of Python, and a remark if there is more."""
     room = MAX_SOURCES_BYTES
     kept: list[Path] = []
     for path in files:
@@ -110,7 +112,7 @@ def _within_bounds(folder: Path, files: Iterable[Path]) -> tuple[list[Path], lis
             room -= path.stat().st_size
             if room < 0:
                 what = f"more than {MAX_SOURCES_BYTES:,} bytes of Python in all"
-                why = "too long to be looked through from here on"
+                why = "the code is too long, so the scan stops here"
                 place = path.relative_to(folder).as_posix()
                 return kept, [CodeRemark(place=place, what=what, why=why)]
         kept.append(path)
@@ -118,7 +120,7 @@ def _within_bounds(folder: Path, files: Iterable[Path]) -> tuple[list[Path], lis
 
 
 def _plain(remark: CodeRemark) -> CodeRemark:
-    """The same without characters that a stranger could steer a terminal with."""
+    """The same remark without control characters, which could change the terminal."""
     place, what = (
         text if text.isprintable() else ascii(text) for text in (remark.place, remark.what)
     )
@@ -129,18 +131,18 @@ def _scan(path: Path, place: str) -> Iterator[CodeRemark]:
     try:
         if path.stat().st_size > MAX_SOURCE_BYTES:
             what = f"more than {MAX_SOURCE_BYTES:,} bytes of Python"
-            yield CodeRemark(place=place, what=what, why="too long to be looked through")
+            yield CodeRemark(place=place, what=what, why="the file is too long to be scanned")
             return
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         what = f"cannot be read as Python: {error}"
-        yield CodeRemark(place=place, what=what, why="it will not load")
+        yield CodeRemark(place=place, what=what, why="it cannot be imported")
         return
     visitor = _Visitor(tree)
     try:
         visitor.visit(tree)
     except RecursionError:
-        visitor.note(tree, "an expression that is nested too deeply", "it cannot be looked through")
+        visitor.note(tree, "an expression that is nested too deeply", "it cannot be scanned")
     seen: set[str] = set()
     for line, what, why in sorted(visitor.found):
         if what not in seen:
@@ -149,7 +151,7 @@ def _scan(path: Path, place: str) -> Iterator[CodeRemark]:
 
 
 class _Visitor(ast.NodeVisitor):
-    """Follows what names stand for, as far as import statements say it."""
+    """Resolves names to modules and their members, as far as import statements show it."""
 
     def __init__(self, tree: ast.Module) -> None:
         self.found: list[tuple[int, str, str]] = []
@@ -158,11 +160,11 @@ class _Visitor(ast.NodeVisitor):
         self._initialising = 0
 
     def note(self, node: ast.AST, what: str, why: str) -> None:
-        """Remember a place."""
+        """Note a place with suspect code."""
         self.found.append((getattr(node, "lineno", 1), what, why))
 
     def visit_If(self, node: ast.If) -> None:
-        """Leave out what runs only where the file is run itself."""
+        """Leave out code that runs only if the file is run as a script."""
         if not is_main(node, self._tree):
             self.generic_visit(node)
             return
@@ -213,7 +215,7 @@ class _Visitor(ast.NodeVisitor):
         if isinstance(called, ast.Attribute) and called.attr == "forward":
             called = called.value
         if self._initialising and isinstance(called, ast.Name) and called.id == "self":
-            why = "the harness warms every network up in the same way, so it gains nothing"
+            why = "the harness warms up every network in the same way, so this gains nothing"
             self.note(node, "runs itself in __init__", why)
         if isinstance(node.func, ast.Name) and node.func.id in {"setattr", "delattr"} and node.args:
             owner = self._dotted(node.args[0])
@@ -222,7 +224,7 @@ class _Visitor(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _assigned(self, target: ast.expr) -> None:
-        """Note an assignment to an attribute of what was imported."""
+        """Note an assignment to an attribute of an imported module or class."""
         if isinstance(target, ast.Tuple | ast.List):
             for each in target.elts:
                 self._assigned(each)

@@ -1,4 +1,4 @@
-"""Score SR images that somebody else made: a run without its network."""
+"""Score SR images that were made elsewhere; no network runs."""
 
 from __future__ import annotations
 
@@ -44,15 +44,14 @@ if TYPE_CHECKING:
     Scored = tuple[ImageScore, str, list[tuple[Crop, npt.NDArray[np.uint8]]]]
 
 NOTHING_RAN = "nothing-ran"
-"""In place of a sandbox: no network ran."""
+"""Stands for the sandbox in records, because no network ran."""
 
 
 def entry_name(path: Path, given: str | None, registry: Registry) -> str:
-    """The name of images in records and tables: the one given, or that of their folder or file.
+    """Name of the entry in records and tables: as given, or from the name of the folder or file.
 
     Raises:
-        UsageError: it is no name of an entry, or a network has it, in whose place the images would
-            stand.
+        UsageError: it is not a valid name, or a registered network has it already.
     """
     name = given or (path.resolve().name if path.is_dir() else path.stem)
     if not re.fullmatch(ENTRY_NAME, name):
@@ -79,19 +78,19 @@ def score_sr_images(
     """Score the SR images in a folder or zip file.
 
     Args:
-        path: of the folder or zip file.
+        path: path of the folder or zip file.
         pairs: checked LR and HR images.
-        name: of the entry, as ``entry_name`` gives it.
-        store: where parts of the images are kept, if the data set is proven to be the declared one.
+        name: name of the entry, from ``entry_name``.
+        store: receives parts of the images, if the data set is proven to be the declared one.
         metrics: keys of further scores.
         progress: called with (images scored, images in all).
 
     Returns:
-        The record of a run in which nothing but the scores was measured.
+        The record of a run that contains only scores.
 
     Raises:
         UsageError: there is no such folder or zip file, or no such score.
-        DataError: what is there cannot be scored; all problems of all images are listed.
+        DataError: the images cannot be scored; the problems of all images are listed.
         RecordError: parts of the images cannot be written.
     """
     created, start = datetime.now(UTC), time.monotonic()
@@ -180,7 +179,7 @@ def _score(
     """Scores of one image, the digest of its pixels, and its crops.
 
     Raises:
-        DataError: it cannot be read, or has another size than its HR image.
+        DataError: the SR image cannot be read, or has another size than its HR image.
     """
     pair = pairs.pairs[index]
     sr = decode_rgb(file.read(), file.label, allow_grey=pair.allow_grey)

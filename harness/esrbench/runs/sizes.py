@@ -1,4 +1,4 @@
-"""Finds by trial which LR sizes a network takes."""
+"""Find by trial which LR sizes a network accepts."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ if TYPE_CHECKING:
     Takes = Callable[[int, int], bool]
 
 MULTIPLES = (*range(1, 9), *(10, 12, 14, 16, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 128))
-"""Numbers of which sides may have to be multiples, the smallest first."""
+"""Candidates for a number of which LR sides must be multiples, in ascending order."""
 BASES = (64, 192)
-"""LR sides above which multiples are tried; the second is for networks that need large images."""
+"""Multiples just above these LR sides are tried; the second is for networks that need large images.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class TakenSizes:
-    """LR sizes that a network takes if they are padded.
+    """LR sizes that a network accepts after padding.
 
     Attributes:
-        least: smallest side.
-        multiple: to whose multiples sides are padded.
+        least: smallest side in pixels.
+        multiple: sides are padded to multiples of this number.
     """
 
     least: int
@@ -30,17 +31,16 @@ class TakenSizes:
 
 
 def find_sizes(takes: Takes) -> TakenSizes | None:
-    """The smallest multiple, and with it the smallest side, from which on all sizes are taken.
+    """Find the smallest number whose multiples a network accepts, and its smallest side.
 
-    Two neighbouring multiples of a number are both multiples of another one only if the number is
-    so itself. So a few neighbours tell which number it is, holes included: a network that takes 48
-    and 64, but not 56, needs multiples of 16.
+    Three neighbouring multiples are tried, because one alone may succeed by chance: a network that
+    accepts 48 and 64 but not 56 needs multiples of 16, not of 8.
 
     Args:
-        takes: whether the network takes an LR image of a height and width.
+        takes: whether the network accepts an LR image of a height and width.
 
     Returns:
-        None where no multiple of ``MULTIPLES`` helps.
+        None if no number of ``MULTIPLES`` helps.
     """
     for multiple in MULTIPLES:
         for base in BASES:
@@ -51,14 +51,14 @@ def find_sizes(takes: Takes) -> TakenSizes | None:
 
 
 def _takes_from(takes: Takes, first: int, multiple: int) -> bool:
-    """Whether it takes three neighbouring multiples, squares and others."""
+    """Whether it accepts images with three neighbouring multiples as sides, square or not."""
     second, third = first + multiple, first + 2 * multiple
     sizes = ((first, first), (second, second), (third, third), (first, third), (third, second))
     return all(takes(*size) for size in sizes)
 
 
 def _least(takes: Takes, first: int, multiple: int) -> int:
-    """The smallest side from which on no multiple fails, up to one that is taken."""
+    """The smallest side above the largest multiple that fails, searched down from ``first``."""
     side = first
     while side > multiple and takes(side - multiple, side - multiple):
         side -= multiple

@@ -1,7 +1,7 @@
-"""Progress of a running suite, the machines at work, and failures, read from its folder.
+"""Progress, machines and failures of a running suite, read from its folder.
 
 This works on any machine that sees the folder of results. Passes show what is done, and reports of
-cells show which machine makes them. A try at a cell is under way as long as its lock is held.
+cells show which machine makes them. A try of a cell runs as long as its lock is held.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from esrbench.runs.progress import State, SuiteProgress
     from esrbench.runs.store import Store
 
-DIED: Final = "it ended without a word"
-"""Reason for a try at a cell that stopped without saying why."""
+DIED: Final = "it ended without a message"
+"""Reason of a try that stopped without a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,12 @@ class DeviceProgress:
     """The work of one device of a machine for a suite on a data set.
 
     Attributes:
-        name: of the machine; empty where no report tells who made a pass.
-        device: of the machine.
-        cells: how many tries at cells it began.
+        name: name of the machine; empty if no report says who made a pass.
+        device: device of the machine.
+        cells: number of tries of cells that it began.
         running: ids of the cells that it makes now.
-        passes: how many it made that count.
-        newest: when it had made the newest of them; None where there is none.
+        passes: number of its passes that count.
+        newest: when the newest of these passes ended; None if there is none.
     """
 
     name: str
@@ -53,14 +53,14 @@ class DeviceProgress:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What failed.
+    """A failure of an entry or of cells.
 
     Attributes:
-        kind: an entry, whose network failed, or cells, which ended and lacked passes.
-        names: of the entry, or of the cells; one that failed twice is there twice.
-        where: machine, or node as its engine names it; empty where it is not known.
+        kind: an entry whose network failed, or cells that ended without all their passes.
+        names: name of the entry, or ids of the cells; a cell that failed twice is listed twice.
+        where: machine, or the engine's name of the node; empty if unknown.
         why: reason.
-        done: the cells were made in another try.
+        done: another try made the cells.
     """
 
     kind: str
@@ -75,12 +75,12 @@ class SuiteStatus:
     """Progress of a suite on a data set.
 
     Attributes:
-        suite: name of its folder.
+        suite: name of the suite's folder.
         data: title of the data set.
         progress: passes, entries, cells and time left.
-        machines: that make or made a part of it, by name.
-        failures: of entries, then of cells.
-        in_use: somebody works on the suite, or may do so where files cannot be locked.
+        machines: machines that make or made a part of it, by name.
+        failures: failures of entries, then of cells.
+        in_use: a process works on the suite; also true if files cannot be locked, so nobody knows.
     """
 
     suite: str
@@ -93,17 +93,17 @@ class SuiteStatus:
 
 @dataclass(frozen=True, slots=True)
 class MadePass:
-    """The parts kept of a pass that was read, without its samples.
+    """The facts about a pass that the status needs, without its samples.
 
     Attributes:
         entry: name.
-        fingerprint: of the run.
+        fingerprint: fingerprint of the run.
         data: digest of the images.
-        session: in which it was made.
-        ended: when.
+        session: id of the session that made it.
+        ended: when it ended.
         took: how long it took, and whether its entry failed.
-        index: number of the round, or None.
-        why: what failed, if anything did.
+        index: number of the round, or None for the untimed pass.
+        why: reason of the failure, or an empty string.
     """
 
     entry: str
@@ -117,7 +117,7 @@ class MadePass:
 
     @classmethod
     def of(cls, made: Pass[Any]) -> MadePass:
-        """What is kept of a pass."""
+        """The facts about a pass."""
         found, failure = made.found, made.found.failure
         return cls(
             made.entry.name,
@@ -132,10 +132,10 @@ class MadePass:
 
 
 class Onlooker:
-    """Reads how far suites are, each document once: none changes.
+    """Reads the status of suites. It reads each document once, because documents never change.
 
     Args:
-        store: in which the suites lie.
+        store: holds the suites.
     """
 
     def __init__(self, store: Store) -> None:
@@ -143,9 +143,9 @@ class Onlooker:
         self._known: dict[tuple[str, str], BaseModel | MadePass] = {}
 
     def look(self) -> list[SuiteStatus]:
-        """Suites that somebody works on, a status a data set; if there is none, the newest suite.
+        """The status of each suite in use, or of the newest suite if none is in use.
 
-        Data sets on which a suite has not begun are not among them.
+        There is one status for each data set on which the suite has begun.
         """
         suites = self._store.suites()
         used = [name for name in suites if self._store.in_use(name)]
@@ -163,7 +163,7 @@ class Onlooker:
                 of_data.setdefault(plan.data.identity.digest, {})[name] = plan
         statuses = []
         for digest, plans in of_data.items():
-            # A suite that was resumed may have another plan, with other cells.
+            # A resumed suite may have another plan, with other cells.
             newest = max(plans, key=lambda name: self._used(suite, name, reports))
             theirs = [each for each in reports if each.plan in plans]
             made = [each for each in passes if each.data == digest]
@@ -172,14 +172,14 @@ class Onlooker:
         return statuses
 
     def _used(self, suite: str, plan: str, reports: Sequence[CellReport]) -> float:
-        """When a plan was used last, in seconds since 1970."""
+        """When a plan was last used, in seconds since 1970."""
         begun = [each.created.timestamp() for each in reports if each.plan == plan]
         with suppress(OSError):
             begun.append(self._store.path_of(suite, plan).stat().st_mtime)
         return max(begun, default=0.0)
 
     def _read(self, suite: str, name: str) -> BaseModel | MadePass | None:
-        """A document, or None where it is another one, or not readable."""
+        """A document, or None if it is of another kind or not readable."""
         if (suite, name) not in self._known:
             kind: type[BaseModel] = Pass[UntimedPass]
             if name.startswith(PLAN):
@@ -209,12 +209,12 @@ class Onlooker:
         """The status of a plan.
 
         Args:
-            suite: name of its folder.
-            name: of the plan.
-            plan: what there is to be made.
-            reports: of cells on its data set, also of cells of earlier plans.
-            passes: on its data set.
-            in_use: as of ``SuiteStatus``.
+            suite: name of the suite's folder.
+            name: name of the plan.
+            plan: the passes to be made.
+            reports: reports of cells on its data set, also of cells of earlier plans.
+            passes: passes on its data set.
+            in_use: as in ``SuiteStatus``.
         """
         ours = plan.data.fingerprints
         # Passes of an entry that has changed since do not count; those of rejected entries do not
@@ -253,7 +253,7 @@ class Onlooker:
 def _machines(
     reports: Sequence[CellReport], passes: Sequence[MadePass], busy: Collection[str]
 ) -> Iterator[DeviceProgress]:
-    """Who makes cells, by the sessions in which passes are made."""
+    """The devices that make cells, found by the sessions of passes."""
     begun = [each for each in reports if each.session]
     who = {each.session: (each.machine, each.device) for each in begun}
     makers = [who.get(each.session, ("", "")) for each in passes]
@@ -275,7 +275,7 @@ def _failed_entries(passes: Sequence[MadePass]) -> Iterator[Failure]:
 def _failed_cells(
     plan: str, reports: Sequence[CellReport], states: Mapping[str, State]
 ) -> Iterator[Failure]:
-    """Tries that ended and lacked passes, together where machine and reason are the same."""
+    """Tries that ended without all their passes, grouped by machine and reason."""
     found: dict[tuple[str, str], list[str]] = {}
     newest = {each.cell: each for each in reports if each.plan == plan}
     for each in reports:

@@ -1,9 +1,9 @@
-"""Rank tests of whether repeated forwards are alike, with known false-positive rates.
+"""Rank tests of whether repeated forwards take equal time, with known false-positive rates.
 
 Rounds are seconds of the same forward in order. All inputs are tested as one family, so more inputs
-do not mean more false positives. Rates are from simulations with independent normal noise, which
-the tests repeat. Real rounds resemble their neighbours, which raises the rates, so every rule also
-requires a change of practical size.
+do not mean more false positives. The rates come from simulations with independent normal noise,
+which our tests repeat. Real rounds are correlated with their neighbours, which raises the rates. So
+every rule also requires a change of practical size.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ if TYPE_CHECKING:
     from esrbench.records import Value
 
 FEWEST_ROUNDS = 6
-"""Fewer rounds show neither a trend nor a spread."""
+"""With fewer rounds, neither a trend nor an outlier can be shown."""
 
 OUTLIER_DEVIATIONS = 10.0
 """Distance of an outlier from the median in robust standard deviations, as in hyperfine."""
 OUTLIER_LEAST_SHARE = 0.05
 MAD_TO_DEVIATION = 1 / NormalDist().inv_cdf(0.75)
-"""A normal distribution's standard deviation in median absolute deviations: 1.4826."""
+"""Ratio of standard deviation to median absolute deviation of a normal distribution: 1.4826."""
 
 DRIFT_LEVEL = 0.01
 """False-positive rate of ``drift``."""
 DRIFT_LEAST_SHARE = 0.02
 
 PROCESSES_EXCESS = 1.5
-"""Distance of the extremes, in half-widths of both 95 % intervals together."""
+"""Least distance of the extremes, in units of the sum of both half-widths of their 95 % intervals.
+"""
 PROCESSES_DEVIATION = 0.2
 """Standard deviation of the logarithms between processes of a quiet machine. Measured: 0.05 to 0.2,
-most where forwards take all CPUs."""
+largest if forwards use all CPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,10 @@ class Drift:
     """A trend over rounds.
 
     Attributes:
-        alone: indices of inputs that show it alone; empty where only all together do.
-        change: median of the second half of the rounds over that of the first, minus 1. It is that
-            of the worst of these inputs; if there are none, the median over all.
+        alone: indices of inputs with a significant trend of their own; empty if only the sum over all
+            inputs shows one.
+        change: median of the second half of the rounds divided by that of the first half, minus 1:
+            for the worst input in ``alone``, or the median over all inputs if that is empty.
         worst: index of the input that changed most in that direction.
     """
 
@@ -57,19 +59,19 @@ class Drift:
 
 
 def drift(inputs: Sequence[Sequence[float]]) -> Drift | None:
-    """Whether forwards became slower or faster from round to round.
+    """Test whether forwards became slower or faster from round to round.
 
     The two-sided Mann-Kendall test, by the normal approximation with continuity correction: once
     for each input, once for the sum over all. Each gets half of ``DRIFT_LEVEL``, and the inputs
     share theirs by Bonferroni. The median must also change by ``DRIFT_LEAST_SHARE`` between
     halves. Simulated false-positive rates, from 1 input of 6 rounds to 100 of 30: below 1 % for
-    independent rounds, below 3 % where neighbours correlate by 0.6. A rise of 10 % over 30 rounds
-    with 2 % noise is always found.
+    independent rounds, below 3 % if neighbours have a correlation of 0.6. A rise of 10 % over 30
+    rounds with 2 % noise is always found.
 
     Args:
         inputs: rounds of each input; those with fewer than ``FEWEST_ROUNDS`` are ignored.
     """
-    # Alternating rounds score near 0 alone; `timing.MOST_SHIFT` keeps many inputs from adding up.
+    # Rounds that alternate score near 0. `timing.MOST_SHIFT` prevents a sum over many such inputs.
     ranked = [
         (index, *_kendall(rounds), half_change([rounds]))
         for index, rounds in enumerate(inputs)
@@ -133,7 +135,7 @@ def _two_sided_quantile(level: float) -> float:
 
 
 def half_change(inputs: Sequence[Sequence[float]]) -> float:
-    """Change of the sum of medians from the first half of the rounds to the second, as a share.
+    """Relative change of the sum of medians from the first half of the rounds to the second.
 
     Args:
         inputs: rounds of each input; without any the change is 0.
@@ -163,9 +165,10 @@ class Outliers:
 def outliers(inputs: Sequence[Sequence[float]]) -> Outliers:
     """Forwards more than ``OUTLIER_DEVIATIONS`` standard deviations off their input's median.
 
-    They must also be off by ``OUTLIER_LEAST_SHARE`` of it. The standard deviation is the larger of
-    the input's own and that of all inputs, because a few rounds may agree by chance. In
-    simulations, six rounds of one input with 7 % noise have an outlier in 1.2 % of cases.
+    They must also differ from the median by ``OUTLIER_LEAST_SHARE`` of it. The standard deviation
+    is the input's own or that of all inputs, whichever is larger, because a few rounds may agree by
+    chance. In simulations, six rounds of one input with 7 % noise have an outlier in 1.2 % of
+    cases.
 
     Args:
         inputs: rounds of each input; those with fewer than ``FEWEST_ROUNDS`` are ignored.
@@ -193,9 +196,9 @@ class Spread:
     """Distance between the extremes of several processes.
 
     Attributes:
-        apart: slowest over fastest, less 1.
+        apart: slowest divided by fastest, minus 1.
         within: sum of the half-widths of both intervals, as a share of the fastest.
-        usual: 95th percentile of ``apart``, or more, on a quiet machine.
+        usual: on a quiet machine, ``apart`` is at most this in 95 % of cases or more.
     """
 
     apart: float
@@ -204,18 +207,18 @@ class Spread:
 
     @property
     def differs(self) -> bool:
-        """Whether it is unusual between processes, and far more than their intervals explain."""
+        """Whether ``apart`` is unusual, and far larger than the intervals explain."""
         return self.apart > PROCESSES_EXCESS * self.within and self.apart > self.usual
 
 
 def spread(values: Sequence[Value]) -> Spread | None:
-    """Spread of one quantity over processes, or None where fewer than two have an interval.
+    """Spread of one quantity over processes, or None if fewer than two have an interval.
 
     The usual spread is a Bonferroni bound over all pairs of normal logarithms with
     ``PROCESSES_DEVIATION``: 74 % for two processes, 121 % for five.
 
     Args:
-        values: positive, one a process, each with the interval of its own rounds.
+        values: one positive value for each process, with the interval of its own rounds.
     """
     known = [
         (value.value, (value.interval.high - value.interval.low) / 2)

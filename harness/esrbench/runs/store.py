@@ -1,4 +1,4 @@
-"""Stores records: one file for each run or race, never half written, checked when read.
+"""Store records: one file for each run or race, never half written, checked when read.
 
 The passes of running suites are stored in the same folder.
 """
@@ -61,12 +61,12 @@ DEFAULT_RESULTS = Path("results")
 SUFFIX: Final = ".json"
 _CROPS_NAME: Final = 20
 ASIDE: Final = ".corrupt-"
-"""Prefix of the name of a file that was set aside as corrupt."""
+"""Prefix of the names of files that were set aside as corrupt."""
 ATTEMPT: Final = ".attempt-"
 """Separates the name of a pass from the number of an attempt that does not count."""
 LOCK: Final = ".lock"
 STALE_NS: Final = 3600 * 10**9
-"""Age of incomplete files that no writer needs any more: one is complete within seconds."""
+"""Incomplete files of this age have no writer any more: a writer needs only seconds."""
 
 
 class SuiteGoneError(RecordError):
@@ -79,29 +79,29 @@ def default_results() -> Path:
 
 
 def record_id(created: datetime, *parts: str) -> str:
-    """Name of a new record: sortable by time, unique, made of its parts, fit for a file."""
+    """Name of a new record: unique, sortable by time, made of ``parts``, valid as a file name."""
     words = [re.sub(r"[^A-Za-z0-9._-]+", "-", part)[:80] for part in parts]
     stamp = f"{created:%Y%m%dT%H%M%S}{created.microsecond // 1000:03d}Z"
     return "-".join((stamp, *words, secrets.token_hex(3)))
 
 
 class Store:
-    """Run records under ``<folder>/runs/``, records of races under ``<folder>/races/``.
+    """A folder of results: run records in ``<folder>/runs/``, races in ``<folder>/races/``.
 
     Rows of the comparison of backends are in ``<folder>/backends/``, by their fingerprint.
 
     An organiser's decisions about runs are in ``<folder>/decisions/``, one file for each. The
     findings of ``esrbench doctor`` are in ``<folder>/doctor/``.
 
-    ``<folder>/passes/<suite>/`` has what a running suite has measured so far. ``<folder>/crops/``
-    has parts of images: a folder for the SR of each run, and a folder for the HR and LR of each
-    data set.
+    ``<folder>/passes/<suite>/`` has the passes that a running suite has made so far.
+    ``<folder>/crops/`` has parts of images: a folder for the SR of each run, and a folder for the
+    HR and LR of each data set.
 
     Several processes on several machines may read and write at the same time, without a lock.
     A record is replaced as a whole; a pass is written once, and of two writers the first wins.
 
     Args:
-        folder: of results.
+        folder: folder of results.
         files: operations on the disk.
     """
 
@@ -133,15 +133,15 @@ class Store:
     def require_writable(
         self, kind: type[RunRecord | RaceRecord | BackendRecord] = RunRecord
     ) -> None:
-        """Create the folder and try it, so that nothing is measured in vain.
+        """Create the folder and try to write, so that no measurement is lost later.
 
-        Also removes what writers left that were cut short.
+        Also remove the incomplete files of interrupted writers.
 
         Args:
-            kind: of the records that will be put.
+            kind: class of the records that will be stored.
 
         Raises:
-            RecordError: records could not be written.
+            RecordError: records cannot be written.
         """
         others = {RaceRecord: self.races, BackendRecord: self.backends}
         folder = others.get(kind, self.runs)
@@ -158,7 +158,7 @@ class Store:
         self.remove_stale(now - STALE_NS)
 
     def size_of(self, record: RunRecord) -> int:
-        """Bytes of a stored record; 0 where it is gone."""
+        """Bytes of a stored record; 0 if its file is gone."""
         try:
             return (self.runs / f"{record.run_id}{SUFFIX}").stat().st_size
         except OSError:
@@ -171,7 +171,7 @@ class Store:
     def put(self, record: RunRecord | RaceRecord | Decision | Examination | BackendRecord) -> Path:
         """Write a record so that a reader sees all of it or nothing, even after power loss.
 
-        One of the same name is replaced.
+        A record of the same name is replaced.
 
         Raises:
             RecordError: the record cannot be written, or not be flushed to the disk.
@@ -192,13 +192,13 @@ class Store:
     def load(
         self, *, samples: bool = True, until: datetime | None = None
     ) -> tuple[list[RunRecord], list[Notice]]:
-        """Run records as boards see them, oldest first, and a notice for every unreadable file.
+        """Run records as leaderboards show them, oldest first, and notices of unreadable files.
 
-        Those of withdrawn entries are left out; see ``Standings``.
+        Records of withdrawn entries are left out; see ``RunStates``.
 
         Args:
-            samples: as of ``load_measured``.
-            until: leave out runs that began later and what was decided later.
+            samples: as in ``load_measured``.
+            until: leave out runs that began later, and later decisions.
         """
         records, notices = self.load_measured(samples=samples)
         decisions, unread = self.load_decisions()
@@ -208,13 +208,13 @@ class Store:
         return RunStates.after(decisions).apply(records), [*notices, *unread]
 
     def load_measured(self, *, samples: bool = True) -> tuple[list[RunRecord], list[Notice]]:
-        """All readable run records as they were made, likewise.
+        """All run records as they were made, oldest first, and notices of unreadable files.
 
-        A corrupt one is set aside, where this process may do so.
+        A corrupt file is set aside, if this process may rename it.
 
         Args:
-            samples: with raw times, scores of images and counts of blocks. Ranking and listing
-                runs needs none. Without samples, the index is read instead of all files, and
+            samples: include raw times, scores of images and counts of blocks, which ranking and
+                listing do not need. Without samples, the index is read instead of all files, and
                 updated if a file has changed.
         """
         if samples:
@@ -222,28 +222,28 @@ class Store:
         return self._load_indexed()
 
     def with_samples(self, record: RunRecord) -> RunRecord:
-        """A record that was loaded without samples, with them if its file can be read."""
+        """Add the samples to a record that was loaded without them, if its file can be read."""
         whole = self._load(self.runs / f"{record.run_id}{SUFFIX}", RunRecord)
         if not isinstance(whole, RunRecord):
             return record
         return record.model_copy(update={field: getattr(whole, field) for field in LEFT_OUT_FIELDS})
 
     def load_decisions(self) -> tuple[list[Decision], list[Notice]]:
-        """The log of decisions, oldest first, likewise."""
+        """The log of decisions, oldest first, and notices of unreadable files."""
         found, notices = self._load_all(self.decisions, lambda path: self._load(path, Decision))
-        # Names of files say the time to the millisecond only.
+        # Names of files contain the time only to the millisecond.
         return sorted(found, key=lambda each: each.created), notices
 
     def decide(self, action: Action, subject: str, **fields: str | None) -> Decision:
         """Add an event to the log of decisions.
 
         Args:
-            action: as of ``Decision``.
-            subject: likewise.
-            fields: others of ``Decision``.
+            action: as in ``Decision``.
+            subject: as in ``Decision``.
+            fields: other fields of ``Decision``.
 
         Raises:
-            RecordError: as of ``put``.
+            RecordError: as in ``put``.
         """
         created = datetime.now(UTC)
         known = {"decision_id": record_id(created, action, subject), "created": created}
@@ -254,7 +254,7 @@ class Store:
         return decision
 
     def load_races(self) -> tuple[list[RaceRecord], list[Notice]]:
-        """All readable records of races, likewise."""
+        """All readable records of races, oldest first, and notices of unreadable files."""
         return self._load_all(self.races, lambda path: self._load(path, RaceRecord))
 
     def load_backend(self, fingerprint: str) -> BackendRecord | Notice | None:
@@ -262,19 +262,19 @@ class Store:
         return self._load(self.backends / f"{fingerprint}{SUFFIX}", BackendRecord)
 
     def load_examinations(self) -> tuple[list[Examination], list[Notice]]:
-        """All that was found of machines, likewise."""
+        """All findings about machines, oldest first, and notices of unreadable files."""
         return self._load_all(self.examinations, lambda path: self._load(path, Examination))
 
     def begin_suite(self, suite: str, name: str, document: BaseModel) -> None:
         """Make the folder of a suite, with its first document.
 
         Args:
-            suite: name of the suite, fit for a folder.
-            name: of the document, fit for a file.
-            document: that has a ``schema_version``.
+            suite: name of the suite, valid as a folder name.
+            name: name of the document, valid as a file name.
+            document: the document; it must have a ``schema_version``.
 
         Raises:
-            RecordError: as of ``put``.
+            RecordError: as in ``put``.
         """
         try:
             self._make_folder(self.passes / suite)
@@ -283,21 +283,21 @@ class Store:
         self.put_pass(suite, name, document)
 
     def put_pass(self, suite: str, name: str, document: BaseModel) -> bool:
-        """Write a document of a suite under way, unless there is one of its name.
+        """Write a document of an unfinished suite, unless its name exists already.
 
         A pass that comes too late is kept as an attempt.
 
         Args:
             suite: name of the suite.
-            name: of the document, fit for a file.
-            document: that has a ``schema_version``.
+            name: name of the document, valid as a file name.
+            document: the document; it must have a ``schema_version``.
 
         Returns:
-            Whether it was the first.
+            Whether it was the first of its name.
 
         Raises:
             SuiteGoneError: the suite has ended meanwhile.
-            RecordError: as of ``put``.
+            RecordError: as in ``put``.
         """
         target = self.path_of(suite, name)
         first = self._put(target, document, once=True)
@@ -306,20 +306,20 @@ class Store:
         return first
 
     def put_attempt(self, suite: str, name: str, document: BaseModel) -> None:
-        """Keep a document that does not count beside the one that does, or will.
+        """Keep a document that does not count, under a name of its own.
 
         Raises:
-            SuiteGoneError, RecordError: as of ``put_pass``.
+            SuiteGoneError, RecordError: as in ``put_pass``.
         """
         attempt = f"{name}{ATTEMPT}{secrets.token_hex(4)}"
         self._put(self.path_of(suite, attempt), document, once=True)
 
     def path_of(self, suite: str, name: str) -> Path:
-        """The file of a document of a suite under way."""
+        """The file of a document of an unfinished suite."""
         return self.passes / suite / f"{name}{SUFFIX}"
 
     def names_of(self, suite: str) -> list[str]:
-        """Names of all documents of a suite under way, those of attempts among them."""
+        """Names of all documents of an unfinished suite, with those of attempts."""
         try:
             names = patiently(lambda: self._files.names(self.passes / suite))
         except OSError:
@@ -328,11 +328,11 @@ class Store:
 
     @contextmanager
     def working_on(self, suite: str, part: str = "") -> Iterator[None]:
-        """Say for the time of a block that a suite is under way, for ``in_use`` of others.
+        """Mark a suite as in use during a block; see ``in_use``.
 
         Args:
-            suite: its name.
-            part: of the suite, by any name; empty for the suite itself.
+            suite: name of the suite.
+            part: any name of a part of the suite; empty for the suite itself.
         """
         with ExitStack() as ending:
             with suppress(OSError):
@@ -340,7 +340,7 @@ class Store:
             yield
 
     def in_use(self, suite: str, part: str = "") -> bool:
-        """Whether somebody works on a suite or part, or may do so where files cannot be locked."""
+        """Whether a process works on a suite or part; also true if files cannot be locked."""
         try:
             with self._locked(suite, part, shared=False):
                 return False
@@ -356,7 +356,7 @@ class Store:
         try:
             lock = partial(self._files.lock, descriptor, shared=shared)
             if shared:
-                patiently(lock, errno.EAGAIN)  # who asks whether it is taken has it for a moment
+                patiently(lock, errno.EAGAIN)  # a caller of `in_use` holds it for a moment
             else:
                 lock()
             yield
@@ -365,11 +365,11 @@ class Store:
                 self._files.close(descriptor)
 
     def load_pass(self, suite: str, name: str, kind: type[DocumentT]) -> DocumentT | Notice | None:
-        """A document of a suite under way; None if there is none, a notice if it is unreadable."""
+        """A document of an unfinished suite; None without a file, a notice if it is unreadable."""
         return self._load(self.path_of(suite, name), kind)
 
     def suites(self) -> list[str]:
-        """Names of all suites under way, sorted."""
+        """Names of all unfinished suites, sorted."""
         try:
             names = self._files.names(self.passes)
         except OSError:
@@ -380,7 +380,7 @@ class Store:
         """Remove the passes of a suite, all or none of them; there may be none.
 
         Raises:
-            RecordError: they cannot be removed.
+            RecordError: the passes cannot be removed.
         """
         gone = self.passes / f".{suite}.{secrets.token_hex(4)}{TEMPORARY}"
         try:
@@ -396,7 +396,7 @@ class Store:
         self._discard(gone)
 
     def _put(self, target: Path, document: BaseModel, *, once: bool = False) -> bool:
-        """Write a document; once: unless there is one of its name, in a folder that is there."""
+        """Write a document; with ``once`` only if its folder exists and its name does not."""
         if self._unflushed is not None:
             raise self._distrust()
         content = encode(document)
@@ -432,14 +432,14 @@ class Store:
     def _distrust(self) -> RecordError:
         """The error to raise after a failed flush, now and at every later write of this store.
 
-        A second flush proves nothing. The system may have dropped the data that it could not
-        write, and then nothing is left that could fail.
+        A second flush would prove nothing: the system may have dropped the data that it could not
+        write, and then the flush succeeds.
         """
         message = f"{self._unflushed}; nothing more is written"
         return RecordError(message, advice="Check the disk, then run again with --resume.")
 
     def _make_folder(self, folder: Path) -> None:
-        """A folder whose name is on the disk, and those above it."""
+        """Create a folder and its parents, and flush their names to the disk."""
         missing = []
         while not self._files.is_folder(folder):
             missing.append(folder)
@@ -450,10 +450,10 @@ class Store:
             sync_folder(new.parent, self._files)
 
     def remove_stale(self, before: float) -> None:
-        """Remove what writers left that were cut short.
+        """Remove the incomplete files of interrupted writers.
 
         Args:
-            before: time in nanoseconds since 1970; a file that is older is no longer being written.
+            before: time in nanoseconds since 1970; older files have no writer any more.
         """
         for folder in (*self.folders, *(self.passes / name for name in self.suites())):
             try:
@@ -468,7 +468,7 @@ class Store:
                         self._discard(folder / name)
 
     def _discard(self, path: Path) -> None:
-        """Remove a file or folder that nobody reads; one that stays does no harm."""
+        """Remove a file or folder that nobody reads; a failure does no harm."""
         with suppress(OSError):
             if not self._files.is_folder(path):
                 self._files.unlink(path)
@@ -478,7 +478,7 @@ class Store:
             self._files.remove_folder(path)
 
     def _load_indexed(self) -> tuple[list[RunRecord], list[Notice]]:
-        """Run records without their samples, from the index where it knows their files."""
+        """Run records without their samples, from the index if it has their files."""
         index = self.runs / INDEX_NAME
         try:
             known = decode_index(index, self._files.read(index))
@@ -540,7 +540,7 @@ class Store:
         return records, notices
 
     def _load(self, path: Path, kind: type[DocumentT]) -> DocumentT | Notice | None:
-        """A document; None where there is no file; a notice where it is not readable."""
+        """A document; None if there is no file; a notice if it is not readable."""
         try:
             return decode(path, patiently(lambda: self._files.read(path)), kind)
         except FileNotFoundError:
@@ -556,7 +556,7 @@ class Store:
     def _set_aside(
         self, path: Path, kind: type[DocumentT], damage: DamagedError
     ) -> DocumentT | Notice | None:
-        """Rename a corrupt file; another process may just be replacing it."""
+        """Rename a corrupt file, unless another process has just replaced it."""
         try:
             target = self._free_name(path)
             self._files.rename(path, target)
@@ -578,7 +578,7 @@ class Store:
         return _corrupt(message, "Measure again; delete it when you no longer need it.")
 
     def _free_name(self, path: Path) -> Path:
-        """Where no earlier corrupt file lies."""
+        """A path that no earlier corrupt file has."""
         taken = set(self._files.names(path.parent))
         name, number = f"{ASIDE}{path.name}", 1
         while name in taken:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from esrbench.runs.progress import SuiteProgress
 
 UNFINISHED = frozenset({"interrupted", "infra-error", "busy-machine"})
-"""Statuses of runs that are to be made again."""
+"""Statuses of runs that are made again."""
 LACKING = frozenset({"interrupted", "infra-error"})
 """Statuses of runs that lack valid passes; an engine's suite continues with the passes it has."""
 
@@ -65,27 +65,27 @@ def run_suite(
 
     Args:
         suite: the plan.
-        store: where each record goes as soon as it is made. Other suites may write there too; those
-            of the same plan that resume share one another's passes.
-        resume: measure only what is not there yet. With an ``sr_folder``, only a suite that did
+        store: receives each record as soon as it is made. Other suites may write there too. Resumed
+            suites of one plan share their passes.
+        resume: measure only what is missing. With an ``sr_folder``, only a suite that did
             not end can be resumed, because records have no SR images.
         engine: makes the passes elsewhere, on machines that see this store and all files of the
             plan under the same paths; None for this process.
-        on_step: told entry and step as each step begins in this process.
-        on_known: told the records that were there.
-        on_notice: told what of an earlier suite could not be read and is measured again, and which
-            cells of an engine failed.
-        on_progress: told how far the suite is as each pass begins.
-        on_scored: told an entry's record so far, once it is scored and counted in this process.
+        on_step: called with the entry and the step when a step begins in this process.
+        on_known: called with each record that existed before.
+        on_notice: called with a notice for each unreadable pass of an earlier suite, which is made
+            again, and for each failed cell of an engine.
+        on_progress: called with the progress of the suite when a pass begins.
+        on_scored: called with an entry's record so far, after this process scored and counted it.
         timeout_seconds: deadline of each request to a worker.
-        entry_seconds: that all workers of an entry may take together, on each data set.
+        entry_seconds: longest time of all workers of an entry together, on each data set.
 
     Yields:
-        Each record once it is stored. A run that is cut short, by whatever is raised, leaves
-        records of what was timed so far, with the status ``interrupted``, in the store.
+        Each record after it is stored. If anything is raised, the store keeps records of what was
+        timed so far, with the status ``interrupted``.
 
     Raises:
-        RecordError: a record cannot be stored, those before it are.
+        RecordError: a record cannot be stored; earlier records are stored.
     """
     store.require_writable()
     suite = replace(
@@ -113,31 +113,36 @@ def run_cell(
     gpu: int = 0,
     on_step: Callable[[str, str], None] = lambda _entry, _step: None,
 ) -> int:
-    """Make what is missing of a cell, on this machine, beside whoever else makes passes.
+    """Make the missing passes of a cell on this machine; other processes may make passes too.
 
     Args:
-        path: of the plan, in the folder of its suite.
-        cell_id: of the cell.
-        gpu: number of the GPU, where the protocol asks for one.
-        on_step: told entry and step as each step begins.
+        path: file of the plan, in the folder of its suite.
+        cell_id: id of the cell.
+        gpu: number of the GPU, if the protocol asks for one.
+        on_step: called with the entry and the step when a step begins.
 
     Returns:
-        How many passes it made.
+        The number of passes that it made.
 
     Raises:
-        UsageError: the plan has no such cell, or one process makes all of it, or as of
-            ``suite_of``.
+        UsageError: the plan has no such cell, or a single process must make the whole plan, or as
+            in ``suite_of``.
         SuiteGoneError: the suite has ended.
-        MeasurementError, DataError, RecordError: as of ``suite_of`` and ``run_suite``.
+        MeasurementError, DataError, RecordError: as in ``suite_of`` and ``run_suite``.
     """
     plan = read_plan(path)
     cell = next((each for each in plan.cells if each.id == cell_id), None)
     if cell is None:
-        message = f"{path}: there is no cell {cell_id}"
-        raise UsageError(message, advice=f"It has {len(plan.cells)}: {plan.cells[0].id} to ...")
+        message = f"{path}: this plan has no cell {cell_id}"
+        listed = (
+            f"It has {plural(len(plan.cells), 'cell')}: {plan.cells[0].id} to {plan.cells[-1].id}."
+        )
+        raise UsageError(message, advice=listed)
     if not plan.anywhere:
-        message = f"{path}: one process makes all of this plan, which began without an engine"
-        raise UsageError(message, advice="Begin it with --engine local, slurm or ray.")
+        message = (
+            f"{path}: this plan was begun without an engine, so one process must make all of it"
+        )
+        raise UsageError(message, advice="Begin the suite with --engine local, slurm or ray.")
     store = Store(path.resolve().parents[2])
     folder = PassFolder.open(store, path.resolve().parent.name, lambda _: None)
     environment = expected_environment(plan.protocol, plan.tier)
@@ -188,9 +193,9 @@ class _Session:
     engine: Engine | None
 
     def run(self, *, resume: bool) -> Iterator[RunRecord]:
-        """Records as they are stored; those that were there are passed to ``on_known``."""
+        """Yield records after they are stored; existing records are passed to ``on_known``."""
         suite, on_notice = self.suite, self.on_notice
-        # As files are before anything runs.
+        # Fingerprints describe the files before anything runs.
         fingerprints = expected_fingerprints(
             suite, self.environment, elsewhere=self.engine is not None
         )
@@ -223,7 +228,7 @@ class _Session:
                 if complete:
                     folder.end()
         except SuiteGoneError:
-            # Another process was faster, and has made the records that are left.
+            # Another process was faster and has made the remaining records.
             for record in self.store.load()[0]:
                 newer = record.created >= folder.beginning.created
                 if record.fingerprint in ours and newer and record.run_id not in told:
@@ -236,7 +241,7 @@ class _Session:
         stored: Mapping[str, RunRecord],
         finished: Mapping[str, RunRecord],
     ) -> Iterator[RunRecord]:
-        """All records of the suite, once they are stored; those that were there among them."""
+        """All records of the suite after they are stored, with those that existed before."""
         suite = self.suite
         all_images = sum(len(pairs.pairs) for pairs, _ in suite.data)
         images = 0
@@ -250,7 +255,7 @@ class _Session:
             }
             left = of_data.keys() - before.keys()
             if left and suite.baseline is not None:
-                # Runtimes are set in relation to the baseline's of the same rounds.
+                # Runtimes are divided by those of the baseline in the same rounds.
                 left.add(suite.baseline)
             yield from (record for name, record in before.items() if name not in left)
             wanted = {name: of_data[name] for name in of_data if name in left}
@@ -315,7 +320,7 @@ class _Session:
             yield self._stored(assemble(untimed), stored)
 
     def _stored(self, record: RunRecord, stored: Mapping[str, RunRecord]) -> RunRecord:
-        """A record, once it is stored."""
+        """Store a record, unless it is stored already, and return it."""
         if stored.get(record.run_id) != record:
             self.store.put(record)
         return record
@@ -332,7 +337,7 @@ class _Session:
         except SuiteGoneError:
             raise
         except BaseException:
-            # Ctrl-C, a full disk or an image that changed: hours of other entries are kept.
+            # After Ctrl-C, a full disk or a changed image, hours of work on other entries are kept.
             for record in on_data.unfinished():
                 with suppress(RecordError):
                     self.store.put(record)
@@ -340,7 +345,7 @@ class _Session:
 
 
 def _lacks_passes(record: RunRecord) -> bool:
-    """Whether a record was made of less than all passes, or of some that were spoilt."""
+    """Whether passes of a record are missing or spoilt."""
     latency = record.latency
     spoilt = isinstance(latency, Latency) and any(r.foreign_processes for r in latency.replicates)
     return spoilt or record.status in LACKING
@@ -353,8 +358,8 @@ def expected_fingerprints(
 
     Args:
         suite: the plan.
-        environment: as it is known before anything runs.
-        elsewhere: an engine makes the passes, on whatever machine.
+        environment: the environment, as far as it is known before anything runs.
+        elsewhere: an engine makes the passes, possibly on other machines.
     """
     own = anywhere(environment) if elsewhere else environment
     gpu = 0 if elsewhere else suite.launcher.gpu

@@ -1,4 +1,4 @@
-"""A suite on one data set: which passes it has, how its cells are made, what records come of it."""
+"""A suite on one data set: its passes, how its cells are made, and its records."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
     from esrbench.worker.session import WorkerSession
 
 KILLED_BEFORE_FAILED = 2
-"""Attempts at a pass whose worker was killed; after another one its entry has failed."""
+"""A pass is made again this often if its worker was killed; then its entry has failed."""
 STATES: Final[Mapping[str, State]] = {
     "waiting": "waiting",
     "running": "running",
-    "ended": "failed",  # or done, which the passes tell
+    "ended": "failed",  # unless all its passes exist
 }
-"""Words of the progress line for the states of an engine."""
+"""Words of the progress line for the states that an engine reports."""
 
 
 def planned_on_data(
@@ -63,7 +63,7 @@ def planned_on_data(
     data: DataIdentity,
     fingerprints: Mapping[str, str],
 ) -> list[PlannedPass]:
-    """Passes of the entries that have a fingerprint, the same on every machine."""
+    """Plan the passes of all entries with a fingerprint; every machine gets the same plan."""
     entries = tuple(entry for entry in suite.entries if entry.descriptor.name in fingerprints)
     rounds_id, variant_seed = folder.beginning.drawn(data.digest)
     rounds = SharedRounds(
@@ -82,7 +82,7 @@ def planned_on_data(
         fingerprints=fingerprints,
     )
     if not data.verified or data.hidden:
-        return planned  # its images may be nobody's to show
+        return planned  # its images may not be published
     try:
         crops = crops_of(pairs, store.crops_of(data.digest))
     except OSError as error:
@@ -103,18 +103,18 @@ class _Made:
 
     @property
     def seconds(self) -> float:
-        """That they took."""
+        """Seconds that they took together."""
         untimed = self.untimed.seconds if self.untimed else 0.0
         return untimed + sum(each.seconds for each in self.timed.values())
 
     @property
     def failed(self) -> bool:
-        """Nothing more is asked of an entry that did not load, or that failed once."""
+        """Whether the entry failed; then no further pass of it is made."""
         loaded = self.untimed is None or not self.untimed.found.failed
         return not loaded or any(each.found.failed for each in self.timed.values())
 
     def has(self, index: int | None) -> bool:
-        """Whether the timed pass of a round is there, or for None the untimed one."""
+        """Whether the timed pass of a round exists, or the untimed pass for None."""
         return self.untimed is not None if index is None else index in self.timed
 
     @property
@@ -128,22 +128,22 @@ class SuiteOnData:
     """The passes of a suite on one data set, and the records that can be made of them.
 
     Attributes:
-        document: the plan as a file.
-        path: of that file.
+        document: content of the plan's file.
+        path: path of that file.
         plan: all passes, in order.
-        folder: where they are kept.
-        maker: makes what is missing.
-        on_progress: told how far the suite is as each pass begins.
-        on_notice: told which cells failed, and where.
-        on_scored: told the record of an entry so far, once it is scored and counted.
+        folder: holds the passes.
+        maker: makes missing passes.
+        on_progress: called with the progress of the suite when a pass begins.
+        on_notice: called with a notice for each failed cell.
+        on_scored: called with an entry's record so far, after it is scored and counted.
         engine: has the cells made; None for this process.
-        states: what is known of cells, by id.
+        states: known states of cells, by id.
         null: times the null network, in this process.
         by_name: passes of the plan, by name of the entry and number of the round.
-        gave_up: some cells were submitted as often as the engine tries, and lack passes.
-        made: passes that there are, by name of the entry; those in the folder are taken over.
+        gave_up: some cells used up all tries of the engine and still lack passes.
+        made: passes that exist, by name of the entry; at first those in the folder.
         recorded: names of entries whose records are stored.
-        ahead: name of the next pass, and its worker that was started before its turn.
+        ahead: name of the next pass, and its worker if it was started early.
     """
 
     document: PlanFile
@@ -164,13 +164,13 @@ class SuiteOnData:
     ahead: tuple[str, WorkerSession] | None = None
 
     def __post_init__(self) -> None:
-        """Take over what is kept."""
+        """Read the passes in the folder."""
         for planned in self.plan:
             self.by_name[planned.entry.descriptor.name, planned.index] = planned
             self._take_over(planned)
 
     def _take_over(self, planned: PlannedPass) -> bool:
-        """Look for a pass, which another process may have made; whether it is there."""
+        """Whether a pass exists now; it is read if another process has made it."""
         made = self.made.setdefault(planned.entry.descriptor.name, _Made())
         if made.has(planned.index):
             return True
@@ -181,7 +181,7 @@ class SuiteOnData:
         return made.has(planned.index)
 
     def records(self) -> Iterator[RunRecord]:
-        """Have made what is missing; records in the order in which entries come to their end."""
+        """Have the missing passes made; yield records in the order in which entries finish."""
         engine = self.engine or InProcess(self.passes)
         try:
             for cells in phases(self.document.cells):
@@ -190,7 +190,7 @@ class SuiteOnData:
             self.close()
 
     def _made_by(self, engine: Engine, cells: Sequence[Cell]) -> Iterator[RunRecord]:
-        """Submit cells until nothing of them is missing, each as often as the engine tries."""
+        """Submit cells until no pass is missing or the engine's tries are used up."""
         left = {cell.id: cell for cell in cells if any(self.missing(cell))}
         tries = dict.fromkeys(left, 1)
         told: set[str] = set()
@@ -204,7 +204,7 @@ class SuiteOnData:
                 yield from self._finished()
                 waits = {each.said for each in states.values() if each.state == "waiting"}
                 for said in sorted(waits - told - {""}):
-                    advice = "Cells wait for a while. Start what they need, or ask for less."
+                    advice = "Cells wait for some time. Start what they need, or request less."
                     self.on_notice(Notice(code="cells-wait", message=said, advice=advice))
                 told |= waits
                 for cell in tuple(left.values()):
@@ -223,7 +223,7 @@ class SuiteOnData:
             engine.cancel(left)
 
     def passes(self, cell: Cell) -> Iterator[None]:
-        """Make what is missing of a cell in this process, one pass after the other."""
+        """Make the missing passes of a cell in this process, one after the other."""
         number = self.plan[0].launcher.gpu
         report = CellReport(
             plan=self.document.name,
@@ -245,7 +245,7 @@ class SuiteOnData:
             self.folder.require()
             self.on_progress(self._progress(planned))
             with self.maker.alone(planned):
-                # Another process may have made it while this one waited for the device.
+                # Another process may have made this pass while we waited for the device.
                 if self._take_over(planned):
                     continue
                 start_next = partial(self._start_ahead, following)
@@ -254,7 +254,7 @@ class SuiteOnData:
                     made.untimed = self._made_sound(planned, make, start_next)
                     self.on_scored(self._record(made, made.untimed, self.folder.attempts()))
                 elif made.untimed is None:
-                    continue  # what it needs is not there
+                    continue  # the untimed pass that it needs is missing
                 else:
                     if self.null is None:
                         self.null = self.maker.null_times(planned).__enter__()
@@ -269,9 +269,9 @@ class SuiteOnData:
         make: Callable[..., Pass[FoundT]],
         start_next: Callable[[], None],
     ) -> Pass[FoundT]:
-        """Make a pass and store it; again where its worker was killed.
+        """Make a pass and store it; make it again if its worker was killed.
 
-        A kernel without memory and people kill innocent workers.
+        A worker may be killed by the kernel when memory is short, or by a user.
         """
         limit = self._limit(planned)
         made = make(limit, started=self._started(planned), start_next=start_next)
@@ -281,13 +281,14 @@ class SuiteOnData:
         return self.folder.put(planned.name, made)
 
     def _limit(self, planned: PlannedPass) -> float:
-        """Seconds that are left to an entry."""
+        """Seconds that the workers of an entry may still take."""
         return self.document.entry_seconds - self.made[planned.entry.descriptor.name].seconds
 
     def _start_ahead(self, planned: PlannedPass | None) -> None:
         """Start the worker of the next pass, which imports torch while nothing is timed.
 
-        Not where the null network is to be timed first: nothing else may be there then.
+        If the null network must be timed first, nothing is started, because no other worker may
+        live then.
         """
         if planned is None or self._take_over(planned) or not self._wanted(planned):
             return
@@ -295,12 +296,12 @@ class SuiteOnData:
             self.null and self.null.known(planned.entry, planned.protocol)
         ):
             return
-        with suppress(EsrbenchError):  # the pass itself will say so
+        with suppress(EsrbenchError):  # the pass itself reports the error
             session = self.maker.worker(planned, self._limit(planned)).__enter__()
             self.ahead = planned.name, session
 
     def _rest_ahead(self) -> None:
-        """Wait until a worker that was started ahead rests: others may time something now."""
+        """Wait until a worker that was started early is idle, because timing may begin now."""
         if self.ahead is not None:
             try:
                 self.ahead[1].greet()
@@ -308,7 +309,7 @@ class SuiteOnData:
                 self._end_ahead()
 
     def _started(self, planned: PlannedPass) -> WorkerSession | None:
-        """The worker that was started for a pass, if one was; another one is ended."""
+        """The worker that was started early for this pass, or None; end one for another pass."""
         if self.ahead is None:
             return None
         name, session = self.ahead
@@ -324,7 +325,7 @@ class SuiteOnData:
             self.ahead = None
 
     def close(self) -> None:
-        """End the workers of the null network, and one that was started ahead."""
+        """End the workers of the null network, and a worker that was started early."""
         self._end_ahead()
         if self.null is not None:
             self.null.__exit__(*sys.exc_info())
@@ -336,16 +337,16 @@ class SuiteOnData:
         return sorted(passes, key=lambda planned: planned.position)
 
     def _wanted(self, planned: PlannedPass) -> bool:
-        """Whether a pass is to be made: it is missing, and its entry has not failed."""
+        """Whether a pass must be made: it is missing, and its entry has not failed."""
         made = self.made[planned.entry.descriptor.name]
         return not made.has(planned.index) and (planned.index is None or not made.failed)
 
     def missing(self, cell: Cell) -> Iterator[PlannedPass]:
-        """Passes of a cell that are to be made."""
+        """Passes of a cell that must be made."""
         return (planned for planned in self._of(cell) if self._wanted(planned))
 
     def _take_over_new(self) -> None:
-        """Look for passes that were made elsewhere, by one read of the folder."""
+        """Look for passes of other processes, by one read of the folder."""
         names = self.folder.names()
         if not names:
             self.folder.require()
@@ -371,14 +372,14 @@ class SuiteOnData:
                 cell=cell.id,
                 machine=state.where if state else "",
                 created=datetime.now(UTC),
-                said=(state.said if state else "") or "it ended without a word",
+                said=(state.said if state else "") or "it ended without a message",
             )
         )
-        advice = "It is submitted again." if tried < tries else "The others go on; use --resume."
+        advice = "It is submitted again." if tried < tries else "Other cells go on; use --resume."
         self.on_notice(Notice(code="cell-failed", message=f"{message}{said}", advice=advice))
 
     def _give_up(self, cell: Cell) -> None:
-        """Go on without passes: the last attempts at them, if there are any, say why."""
+        """Go on without the passes of a cell; their last attempts, if any, give the reason."""
         self.gave_up = True
         for planned in self.missing(cell):
             made = self.made[planned.entry.descriptor.name]
@@ -405,9 +406,10 @@ class SuiteOnData:
         )
 
     def unfinished(self) -> Iterator[RunRecord]:
-        """Records of what is there when a run is cut short; nothing of entries not begun.
+        """Records of the passes that exist when a run is interrupted.
 
-        Nothing either where another process has ended the suite, whose records are complete.
+        Entries that have not begun have none. If another process has ended the suite, its records
+        are complete, and nothing is yielded.
         """
         with suppress(SuiteGoneError):
             self.folder.require()
@@ -427,7 +429,7 @@ class SuiteOnData:
         return made.untimed is not None and (made.failed or len(made.timed) == count)
 
     def _finished(self) -> Iterator[RunRecord]:
-        """Records that can be made now: a runtime in relation to the baseline needs both."""
+        """Records of complete entries, once the baseline is complete as well."""
         baseline = self.plan[0].rounds.baseline
         if baseline is not None and not self._complete(baseline):
             return
@@ -437,7 +439,7 @@ class SuiteOnData:
             made = self.made[name]
             assert made.untimed is not None  # noqa: S101 - else it would not be complete
             yield self._record(made, made.untimed, attempts)
-            # Only now has it been stored.
+            # The caller has stored the record when it asks for the next one.
             self.recorded.add(name)
 
     def _record(
@@ -449,8 +451,8 @@ class SuiteOnData:
             others = attempts.get(untimed.fingerprint, 0)
             return assemble(untimed, made.rounds, beside, attempts=others)
         except (ValueError, ArithmeticError, LookupError, TypeError) as error:
-            # A stranger's worker may answer what no network can: that is its failure alone.
-            said = MeasurementError(f"protocol: its worker's answers make no record: {error}")
+            # A hostile worker may give impossible answers; then only its own entry fails.
+            said = MeasurementError(f"protocol: its worker gave impossible answers: {error}")
             entry, tier = untimed.entry, untimed.environment.isolation
             rejected = RejectedEntry(entry.name, entry.scale, said, "protocol")
             failed = rejected.untimed(untimed.data, untimed.protocol, tier)

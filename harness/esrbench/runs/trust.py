@@ -25,27 +25,29 @@ if TYPE_CHECKING:
     Timed = Sequence[tuple[Replicate, LatencySamples]]
 
 LONG = 10
-"""Rounds are compared one by one only where they take this many times the null network's time."""
+"""Single rounds are compared only if they take at least this many times the null network's time."""
 FEWEST_IMAGES = 3
-"""Images that must begin with a slow round; a process's first image may hold the cold start."""
+"""Least number of images that begin with a slow round; the first image of a process may include its
+cold start."""
 MOST_CHANCE = 0.0008
 """False-positive probability of the tests on first rounds and on rounds of the image itself. First
-rounds are a little slower by nature: in simulations with cold starts and load that comes and goes,
+rounds are normally a little slower: in simulations with cold starts and load that comes and goes,
 up to 4 % of honest entries were suspected at 0.01, and less than 1 % at this level."""
 MOST_CHANCE_OF_PAIRS = 0.004
 """False-positive probability of the test for a cache: 8 of 8 pairs, 11 of 12 or 14 of 16."""
 DEVIATIONS = 3
-"""Standard deviations of the null network's times within which nothing is measured or disputed."""
+"""A claim is disputed only beyond this many standard deviations of the null network's times."""
 SURROUNDINGS_SHARE = 0.6
 """Share of the null network's time by which a claim on a GPU may differ. There the overhead of a
 forward varies between processes, by up to 55 % in runs on an H200 (``docs/gpu.md``), and the null
-network's two processes may agree by chance. The larger account is published anyway."""
+network's two processes may agree by chance. The larger of both times is published anyway."""
 NORMAL_DEVIATIONS = 1.4826
-"""Standard deviation of normal samples over their median absolute deviation."""
+"""Ratio of standard deviation to median absolute deviation of normal samples."""
 LEAST_MEMORISING_DB = 0.02
-"""Windows cost honest networks no more than this at their edges, however many images there are."""
+"""PSNR that an honest network loses at the edges of windows, at most, for any number of images."""
 MOST_CLEAN_RATIO = 1.1
-"""An image has the size of its variants, so an honest network takes as long for it."""
+"""An honest network takes equally long for an image and its variants, because their sizes are
+equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Suspicion:
 
 
 def account(latency: Latency | Absent, design: TrustDesign) -> Trust | Absent:
-    """The evaluator's account of all that was timed; absent where nothing was.
+    """Externally measured times and signs of cheating; absent if no image was timed.
 
     Args:
         latency: raw samples.
@@ -91,7 +93,7 @@ def account(latency: Latency | Absent, design: TrustDesign) -> Trust | Absent:
         window_psnr_rgb=_mean([timed for timed, _ in windows]),
         untimed_psnr_rgb=_mean([untimed for _, untimed in windows]),
         clean_ratio=_clean_ratio(images),
-        # A median: a hypervisor that stops a worker at its last instant makes it look busy once.
+        # We use the median, because a hypervisor that stops a worker can make it look busy once.
         idle_cpus=_median(idle) if idle else None,
         forward_cpus=max(
             (each.forward_cpus for each in every if each.forward_cpus is not None), default=None
@@ -102,13 +104,13 @@ def account(latency: Latency | Absent, design: TrustDesign) -> Trust | Absent:
 def examine(
     trust: Trust | Absent, design: TrustDesign, *, threads: int, loaded: bool = False
 ) -> Suspicion | None:
-    """The gravest suspicion, or None for an honest entry.
+    """The most serious suspicion, or None for an honest entry.
 
     Args:
-        trust: the evaluator's account.
+        trust: result of ``account``.
         design: thresholds.
         threads: CPU threads that the entry may use.
-        loaded: others took part of the machine, so only rules that load cannot explain apply.
+        loaded: other programs used part of the machine, so only the rules in ``LOAD_PROOF`` apply.
     """
     if isinstance(trust, Absent):
         return None
@@ -117,12 +119,12 @@ def examine(
 
 
 def unmeasurable(trusted: float | None, noise: float | None, design: TrustDesign) -> Absent | None:
-    """Why externally measured time is within the noise, or None where it is not.
+    """Say why externally measured time is within the noise, or None if it is not.
 
     Args:
-        trusted: externally measured seconds, as of ``Trust``.
-        noise: standard deviation of the null network's times, seconds.
-        design: the largest share of that time that noise may be.
+        trusted: externally measured seconds, from ``Trust``.
+        noise: standard deviation of the null network's times, in seconds.
+        design: gives the largest allowed ratio of noise to time.
     """
     if trusted is None or noise is None:
         return None
@@ -138,7 +140,7 @@ def unmeasurable(trusted: float | None, noise: float | None, design: TrustDesign
 
 
 def _seconds(timed: Timed, design: TrustDesign) -> dict[str, Any]:
-    """The fields of ``Trust`` that hold seconds: means over inputs and processes of medians."""
+    """The fields of ``Trust`` in seconds: means of medians over inputs and processes."""
     delivered = [each.delivered_seconds for _, each in timed if each.delivered_seconds]
     found = {
         "claimed_seconds": _mean([_median(samples.seconds) for _, samples in timed]),
@@ -171,8 +173,8 @@ def _memorising(trust: Trust, design: TrustDesign, _threads: int) -> Suspicion |
     if trust.impossible_images:
         return Suspicion(
             "suspect-memorising",
-            f"{trust.impossible_images} images are reproduced without any error, though their LR "
-            "images do not hold all of them",
+            f"{trust.impossible_images} images are reproduced without any error, although their LR "
+            "images do not contain all the details",
             "Look for stored images in code and weights.",
         )
     varied = trust.variant_psnr_rgb
@@ -188,46 +190,46 @@ def _memorising(trust: Trust, design: TrustDesign, _threads: int) -> Suspicion |
     return Suspicion(
         "suspect-memorising",
         f"PSNR is {known} on the images and {varied:.2f} dB on flipped and shifted windows of them",
-        "Look for stored images and look-up by content in code and weights, and for forwards that "
-        "do less once some were made.",
+        "Look in code and weights for stored images and for look-up by content. Look also for "
+        "forwards that do less work after the first ones.",
     )
 
 
 def _sparing(trust: Trust, _design: TrustDesign, _threads: int) -> Suspicion | None:
-    """Timed rounds do less than the image's own round, or than untimed forwards."""
+    """Report timed rounds that do less work than the image's own round or untimed forwards."""
     timed, untimed = trust.window_psnr_rgb, trust.untimed_psnr_rgb
     if timed is not None and untimed is not None and untimed - timed > LEAST_MEMORISING_DB:
         said = (
-            f"PSNR of flipped and shifted windows, edges included, is {timed:.2f} dB as they were "
-            f"timed and {untimed:.2f} dB as the same ones were upscaled untimed"
+            f"PSNR of flipped and shifted windows, edges included, is {timed:.2f} dB in timed "
+            f"rounds and {untimed:.2f} dB when the same windows were upscaled untimed"
         )
     elif trust.clean_ratio is not None and trust.clean_ratio > MOST_CLEAN_RATIO:
         said = (
             f"images took {trust.clean_ratio:.2f} times as long as flipped and shifted windows of "
-            "them, in rounds that were drawn by chance"
+            "them, in rounds that were drawn at random"
         )
     else:
         return None
     return Suspicion(
         "suspect-memorising",
         said,
-        "Look for forwards that do less on flipped and shifted windows than on images, or at "
-        "their edges.",
+        "Look for forwards that do less work on flipped and shifted windows than on images, or "
+        "at the edges of windows.",
     )
 
 
 def _caching(trust: Trust, design: TrustDesign, _threads: int) -> Suspicion | None:
     ratio, later = trust.repeated_ratio, trust.later_ratio
     if ratio is not None and ratio < design.caching_ratio:
-        said = f"inputs shown again took {ratio:.0%} of the time of fresh ones"
+        said = f"repeated inputs took {ratio:.0%} of the time of new ones"
     elif later is not None and later < design.later_ratio:
-        said = f"after its first round an image took {later:.0%} of the time of that"
+        said = f"later rounds of an image took {later:.0%} of the time of its first round"
     else:
         return None
     return Suspicion(
         "suspect-caching",
         said,
-        "Look for outputs that are kept between calls; every timed round shows a fresh input.",
+        "Look for outputs that are kept between calls; every timed round shows a new input.",
     )
 
 
@@ -235,8 +237,8 @@ def _idle_work(trust: Trust, design: TrustDesign, _threads: int) -> Suspicion | 
     if trust.idle_cpus is not None and trust.idle_cpus > design.idle_cpus:
         return Suspicion(
             "suspect-hidden-work",
-            f"{trust.idle_cpus:.2f} CPUs were busy in the worker while nothing was asked of it",
-            "Look for threads or processes that go on after the forward returned.",
+            f"{trust.idle_cpus:.2f} CPUs were busy in the worker while it had no request",
+            "Look for threads or processes that go on after the forward has returned.",
         )
     return None
 
@@ -247,7 +249,7 @@ def _extra_cpus(trust: Trust, design: TrustDesign, threads: int) -> Suspicion | 
         return Suspicion(
             "suspect-hidden-work",
             f"{trust.forward_cpus:.2f} CPUs were busy in the worker, which was given {threads}",
-            "Look for threads that leave the CPUs they were given.",
+            "Look for threads that use other CPUs than those given to the worker.",
         )
     return None
 
@@ -255,8 +257,9 @@ def _extra_cpus(trust: Trust, design: TrustDesign, threads: int) -> Suspicion | 
 def _disputed(trust: Trust, design: TrustDesign, _threads: int) -> Suspicion | None:
     """A claim below externally measured time, or above the time until all pixels were there.
 
-    A claim between the two gains nothing, since the larger account is published, and more may
-    surround the null network than the entry. Both the medians and most rounds must disagree.
+    A claim between the two has no advantage, because the larger time is published; the overhead may
+    also be larger for the null network than for the entry. Both the medians and most rounds must
+    disagree.
     """
     for prefix, where in (("", ""), ("fixed_", " at the fixed input")):
         claimed, trusted, tolerance, noise, delivered, withheld = (
@@ -270,15 +273,15 @@ def _disputed(trust: Trust, design: TrustDesign, _threads: int) -> Suspicion | N
         if claimed < trusted - tolerance and (withheld is None or withheld > tolerance):
             return Suspicion(
                 "timing-disputed",
-                f"the worker says {claimed * 1e3:.3g} ms{where}, the evaluator "
-                f"{trusted * 1e3:.3g} ms, and they may differ by {tolerance * 1e3:.3g} ms",
+                f"the worker reports {claimed * 1e3:.3g} ms{where}, but the evaluator measured "
+                f"{trusted * 1e3:.3g} ms; they may differ by {tolerance * 1e3:.3g} ms",
                 "Its runtime here is the larger of both. Run again on a quiet machine before "
                 "accusing anyone.",
             )
         if delivered is not None and claimed > delivered * (1 + design.claim_tolerance):
             return Suspicion(
                 "timing-disputed",
-                f"the worker says {claimed * 1e3:.3g} ms{where}, but all pixels were there after "
+                f"the worker reports {claimed * 1e3:.3g} ms{where}, but all pixels arrived after "
                 f"{delivered * 1e3:.3g} ms",
                 "Its runtime here is the larger of both. Look for code that changes the clock.",
             )
@@ -293,9 +296,10 @@ RULES: tuple[Callable[[Trust, TrustDesign, int], Suspicion | None], ...] = (
     _extra_cpus,
     _disputed,
 )
-"""In order of gravity."""
+"""Ordered by seriousness, the most serious first."""
 LOAD_PROOF = (_memorising, _sparing, _extra_cpus)
-"""Load explains none of these: scores, rounds drawn at random, the worker's own CPU time."""
+"""Rules that load cannot explain: they use scores, rounds drawn at random, and the worker's own CPU
+time."""
 
 
 def can_show_cache(pairs: int) -> bool:
@@ -309,13 +313,13 @@ def _chance_of_faster(faster: int, pairs: int) -> float:
 
 
 def _repeated_ratio(timed: Timed, design: TrustDesign) -> float | None:
-    """Least, over inputs, of the median time of repeated rounds over that of new ones.
+    """Median time of repeated rounds divided by that of new rounds; the smallest over all inputs.
 
     To be conservative, the null network's longest time is subtracted from the slower round and its
     shortest from the faster one. None if the effect is not significant: a sign test over the pairs
-    whose rounds differ by more than the design's ratio, of all inputs and processes. A coin chose
-    which round of a pair was the repeated one, so the test is exact whatever the machine does. A
-    few slow repeated rounds do not clear an entry.
+    whose rounds differ by more than the design's ratio, of all inputs and processes. A random draw
+    chose which round of a pair was the repeated one, so the test is exact under any load. A few
+    slow repeated rounds do not make an entry unsuspicious.
     """
     ratios = []
     faster = slower = 0
@@ -340,12 +344,12 @@ def _ratio(fast: float, slow: float, null: tuple[float, ...]) -> float:
 
 
 def _later_ratio(timed: Timed, design: TrustDesign) -> float | None:
-    """Median over images of the net time of later rounds over that of the first.
+    """Net time of later rounds divided by that of the first round; the median over images.
 
     A round is slow if the median later round takes less than the design's share of it. None if the
     number of images that begin with a slow round is not significant. With changing load, each
-    round of an image is equally likely to be a slow one. Slow rounds in between make a slow first
-    one likelier, but do not clear an entry.
+    round of an image is equally likely to be a slow one. More slow rounds make a slow first round
+    more likely, but do not make an entry unsuspicious.
     """
     # `timing.MOST_SHIFT` makes this hold for a disturbance with a period of two rounds as well.
     ratios, chances, begun_slow = [], [], 0
@@ -365,13 +369,13 @@ def _later_ratio(timed: Timed, design: TrustDesign) -> float | None:
 
 
 def _clean_ratio(timed: Timed) -> float | None:
-    """Median over images of the net time of an image itself over that of its variants.
+    """Net time of an image itself divided by that of its variants; the median over images.
 
     The round that shows the image is drawn at random among the first ones. So with any load, all
     ranks of this round among the first ones are equally likely. None if the ranks found are not
     significant.
     """
-    # Its place is drawn for each image, so the ranks are uniform beside periodic disturbances.
+    # The place is drawn for each image, so ranks are uniform even with periodic disturbances.
     ratios, chances, faster = [], [], 0
     for replicate, samples in timed:
         net = net_seconds(replicate, samples)
@@ -395,7 +399,7 @@ def _chance(distributions: Sequence[npt.NDArray[np.float64]], count: int) -> flo
 
 
 def _deviation(seconds: Sequence[float]) -> float:
-    """Standard deviation of normal samples by the median absolute deviation: robust."""
+    """Robust estimate of the standard deviation, from the median absolute deviation."""
     return NORMAL_DEVIATIONS * _median(np.abs(np.asarray(seconds) - np.median(seconds)).tolist())
 
 
@@ -404,6 +408,6 @@ def _median(values: Sequence[float]) -> float:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """None of nothing, and where one of the values is not known."""
+    """The mean; None if there are no values or one is None."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None

@@ -1,4 +1,4 @@
-"""Does a network keep its promises? One check a promise, each with the reason and the mend."""
+"""Check the promises of a network, one by one, each with the reason and the fix."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from esrbench.worker.session import WorkerSession
 
 ODD_SIZES = ((48, 48), (37, 53), (64, 31))
-"""LR sizes beside the smallest one: even, odd in both directions, wide and tall."""
+"""LR sizes, in addition to the smallest one: even, odd in both directions, wide and tall."""
 REPEAT_SIDE = 48
 LOADS = "builds and loads strictly"
 UPSCALES = "upscales"
 MAX_SR_PIXELS = 2**24
-"""Most pixels of an image that is made to try a network: 50 MB; a few are in memory at once."""
+"""Most SR pixels in a trial of a network: 50 MB; a few such images are in memory at once."""
 PRINTED_PARAMS_TOLERANCE = 1000
 
 
@@ -50,9 +50,9 @@ class ValidationReport(Frozen):
 
     Attributes:
         entry: registered name.
-        scale: None where its manifest could not be read.
+        scale: upscaling factor; None if its manifest could not be read.
         checks: in the order in which they were made.
-        declare: fields of the manifest that would mend failed checks, with the values found.
+        declare: fields of the manifest, with the values found, that would repair failed checks.
     """
 
     entry: str
@@ -81,20 +81,20 @@ def validate_entry(
     isolation: IsolationChoice = "auto",
     interpreter: Interpreter | None = None,
 ) -> ValidationReport:
-    """Check a network in a worker of its own, and a submission's folder before.
+    """Check a submission's folder, and then a network in a worker of its own.
 
     Args:
-        descriptor: of the network.
+        descriptor: descriptor of the network.
         scale: upscaling factor.
         weights: ``auto``, None for random ones, or a file.
         timeout_seconds: deadline of each request.
-        isolation: which sandbox is asked for.
-        interpreter: that it runs in; None for the harness's own.
+        isolation: the requested sandbox.
+        interpreter: interpreter that runs it; None for the harness's own.
 
     Raises:
-        UsageError: it is not defined at this scale, or that sandbox does not work here.
-        WeightsError: the weights file is missing or altered. A submission's own file is a check
-            instead, and random weights take its place.
+        UsageError: the network is not defined at this scale, or the sandbox does not work here.
+        WeightsError: the weights file is missing or altered. For a submission's own file, this is a
+            failed check instead, and random weights replace it.
     """
     descriptor.require_scale(scale)
     checks: list[Check] = []
@@ -141,7 +141,7 @@ def _built(
     interpreter: Interpreter | None,
     timeout_seconds: float,
 ) -> tuple[ModelDescriptor, Check]:
-    """A submission with what it compiles, and whether that went well."""
+    """Compile a submission; returns it with its modules, and the check."""
     name = "compiles its sources"
     try:
         built = build(descriptor, launcher, interpreter, timeout_seconds=timeout_seconds)
@@ -177,7 +177,7 @@ def _worker_checks(launcher: Launcher, entry: Entry, timeout_seconds: float) -> 
                 upscales |= check.outcome == "passed"
                 yield check
             if not upscales:
-                detail = "It does not upscale yet."
+                detail = "Not tried, because it does not upscale yet."
                 yield Check(name="deterministic", outcome="skipped", detail=detail)
             else:
                 yield from _repeat_checks(session, _repeat_side(descriptor))
@@ -204,7 +204,7 @@ def _counted(
     entry: Entry,
     timeout_seconds: float,
 ) -> Complexity | Absent:
-    """Counts, made in the harness's environment, as ``esrbench run`` makes them."""
+    """Counts from the harness's environment, as in ``esrbench run``."""
     if entry.interpreter is None:
         return session.count_complexity()
     side = _repeat_side(entry.descriptor)
@@ -224,12 +224,12 @@ def _protocol(descriptor: ModelDescriptor) -> Protocol:
 
 
 def _is_tried(height: int, width: int, scale: int) -> bool:
-    """Whether SR of a size is small enough to be made here and there."""
+    """Whether the SR of an LR size is small enough for a trial."""
     return height * width * scale**2 <= MAX_SR_PIXELS
 
 
 def _sizes(descriptor: ModelDescriptor, scale: int) -> Iterator[tuple[int, int]]:
-    """LR sizes to try: the smallest, odd ones, no multiple of the padding, more than a tile."""
+    """LR sizes to try: the smallest, odd ones, non-multiples of the padding, larger than a tile."""
     least = descriptor.min_lr_size
     yield least, least
     for height, width in ODD_SIZES:
@@ -243,7 +243,7 @@ def _sizes(descriptor: ModelDescriptor, scale: int) -> Iterator[tuple[int, int]]
 
 
 def _size_checks(session: WorkerSession, entry: Entry) -> Iterator[Check]:
-    """Whether the network upscales images of several sizes."""
+    """Check whether the network upscales images of several sizes."""
     scale = entry.scale
     for height, width in dict.fromkeys(_sizes(entry.descriptor, scale)):
         name = f"{UPSCALES} {height}x{width}"
@@ -267,9 +267,9 @@ def _failed_on_size(check: Check) -> bool:
 
 
 def _find_sizes(session: WorkerSession, entry: Entry) -> dict[str, int]:
-    """Fields to declare so that the network takes all sizes, found by trying; empty if none help.
+    """Find by trial the fields to declare so that the network accepts all sizes; may be empty.
 
-    A network in tiles is left alone: what its tiles must be is for its authors to say.
+    A network that runs in tiles is skipped: only its authors can choose the tiles.
     """
     descriptor, scale = entry.descriptor, entry.scale
     if descriptor.tile is not None:
@@ -290,14 +290,14 @@ def _find_sizes(session: WorkerSession, entry: Entry) -> dict[str, int]:
     try:
         replace(entry, descriptor=bare).load(session, _protocol(descriptor))
         found = find_sizes(takes)
-    except WorkerError:  # its worker has ended, and the checks say why
+    except WorkerError:  # the worker has ended, and other checks say why
         return {}
     if found is None:
         return {}
     multiple = found.multiple
     if multiple > 1 and descriptor.input == "bicubic-hr":
         multiple *= scale
-    if len(descriptor.scales) > 1:  # another scale may need another one
+    if len(descriptor.scales) > 1:  # another scale may need another value
         multiple = math.lcm(multiple, descriptor.pad_multiple)
     wanted = {
         "min_lr_size": max(found.least, descriptor.min_lr_size),
@@ -309,7 +309,7 @@ def _find_sizes(session: WorkerSession, entry: Entry) -> dict[str, int]:
 def _sizes_check(descriptor: ModelDescriptor, declare: dict[str, int]) -> Check:
     least = declare.get("min_lr_size", descriptor.min_lr_size)
     multiple = declare.get("pad_multiple", descriptor.pad_multiple)
-    detail = f"It takes LR sides of {least} and more"
+    detail = f"It accepts LR sides of {least} or more"
     if multiple > 1:
         detail += f", once its input is padded to multiples of {multiple}"
     lines = told(declare)
@@ -342,7 +342,7 @@ def _repeat_checks(session: WorkerSession, side: int) -> Iterator[Check]:
 
 
 def _prepare_check(prepared: WorkerSession, trained: WorkerSession, entry: Entry) -> Check:
-    """Whether deploying keeps what the network computes, up to one level of rounding."""
+    """Check that the prepared network gives the same SR, up to one level of rounding."""
     name = "prepared form gives the same SR"
     descriptor = entry.descriptor
     side = _repeat_side(descriptor)
@@ -357,7 +357,7 @@ def _prepare_check(prepared: WorkerSession, trained: WorkerSession, entry: Entry
         return kept(name, detail)
     detail = f"{by} changes SR levels by up to {apart} of 255."
     return broken(
-        name, detail, "Deploying may merge and fold, not change what the network computes."
+        name, detail, "`deploy` and `prepare` may merge layers, but must not change the SR."
     )
 
 
@@ -379,14 +379,15 @@ def _count_checks(complexity: Complexity | Absent, entry: Entry) -> Iterator[Che
     for figure in descriptor.published:
         if figure.metric != "params" or figure.scale != scale:
             continue
-        # Papers print K, or M with three decimals, rounded or truncated: one of the last digit.
+        # Papers print K, or M with three decimals, rounded or truncated. So one unit of the last
+        # digit is allowed.
         close = abs(complexity.params - figure.value) <= PRINTED_PARAMS_TOLERANCE
         name = "parameters as published"
         detail = f"{complexity.params:,}, published {figure.value:,.0f} ({figure.source})."
         if close:
             yield kept(name, detail)
         else:
-            yield broken(name, detail, "The network is not the published one.")
+            yield broken(name, detail, "The network differs from the published one.")
 
 
 def _noise(height: int, width: int, *, seed: int) -> npt.NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Unseen images whose HR is known: windows of a mirrored image, flipped or not.
+"""New images with known HR: windows of a mirrored image, flipped or not.
 
 MATLAB's bicubic mirrors images at their borders. So LR of the mirrored HR image is the mirrored LR
 image, and each window of it has an exact counterpart in HR, ``scale`` times as large. Windows have
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 MOST_OFFSET = 16
-"""Most LR pixels between a window and the image."""
+"""Largest shift between a window and the image, in LR pixels."""
 OFFSET_SHARE = 4
-"""A window lies off the image by at most this fraction of a side: one fourth."""
+"""A window is shifted by at most one over this number of a side: one fourth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Variant:
         return replace(self, offset=(scale * down, scale * right)).of_lr(hr)
 
     def restored(self, sr: Pixels, scale: int) -> Pixels:
-        """The part of the variant's SR that shows the image, turned upright."""
+        """The part of the variant's SR that shows the image, with flips undone."""
         upright = sr[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
         rows, columns = (
             slice(max(0, -offset) * scale, (side // scale - max(0, offset)) * scale)
@@ -83,8 +83,8 @@ class TimedWindow:
 
     Attributes:
         image: index of its image.
-        variant: which.
-        psnr_rgb: of its whole SR as it was delivered, dB; None if it has no error.
+        variant: the variant.
+        psnr_rgb: PSNR in dB of its whole delivered SR; None if it has no error.
     """
 
     image: int
@@ -96,7 +96,7 @@ def draw_variants(rng: random.Random, lr_size: tuple[int, int]) -> Iterator[Vari
     """Endless random variants, never ``CLEAN``, without repetition until all have been used.
 
     Args:
-        rng: draws them.
+        rng: source of random numbers.
         lr_size: height and width.
     """
     reaches = [min(MOST_OFFSET, side // OFFSET_SHARE) for side in lr_size]
@@ -118,7 +118,7 @@ def draw_window(rng: random.Random, lr: Pixels, size: tuple[int, int]) -> Pixels
     """A window of any size of an image that is mirrored at its borders, flipped or not.
 
     Args:
-        rng: draws it.
+        rng: source of random numbers.
         lr: the image, uint8 (h, w, 3).
         size: height and width of the window.
     """
@@ -132,7 +132,7 @@ def draw_window(rng: random.Random, lr: Pixels, size: tuple[int, int]) -> Pixels
 def _mirrored(
     offset: int, side: int, *, reverse: bool, length: int | None = None
 ) -> npt.NDArray[np.intp]:
-    """Indices of a window in a side mirrored at both ends; of the side's length by default."""
+    """Indices of a window, by default as long as the side, in a side mirrored at both ends."""
     indices = np.arange(offset, offset + (side if length is None else length)) % (2 * side)
     indices = np.where(indices < side, indices, 2 * side - 1 - indices)
     return indices[::-1] if reverse else indices
