@@ -28,7 +28,10 @@ EQUAL = Equality(values=100_000, differing=4, largest=1, psnr_difference=0.0)
             EQUAL,
             "SR of the file compared with that of torch: one level (+0.0000 dB, 0.004% of",
         ),
-        (Absent(kind="skipped", reason="no image"), "was not compared with torch's: no image"),
+        (
+            Absent(kind="skipped", reason="no image"),
+            "was not compared with that of torch: no image",
+        ),
     ],
 )
 def test_what_was_written_is_listed_and_how_it_compares_is_said(

@@ -79,4 +79,4 @@ def test_what_an_entry_says_as_it_fails_is_left_out(hidden):
     )
     failed, _ = public_records([failed, hidden])
     assert "255" not in failed.model_dump_json()
-    assert failed.cause == "forward-error: what was said of a hidden test set is not published"
+    assert failed.cause == "forward-error: messages about a hidden test set are not published"

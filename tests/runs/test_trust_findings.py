@@ -129,7 +129,7 @@ def test_the_gravest_finding_comes_first():
 def test_a_dispute_names_both_times_and_the_tolerance():
     found = examine(trust(claimed_seconds=0.05), DESIGN, threads=1)
     assert found.cause == (
-        "the worker says 50 ms, the evaluator 100 ms, and they may differ by 3 ms"
+        "the worker reports 50 ms, but the evaluator measured 100 ms; they may differ by 3 ms"
     )
     assert found.advice is not None
 

@@ -222,7 +222,7 @@ def test_a_worker_runs_and_counts_it_and_says_so_once(tmp_path, noise_image):
     notices = {each.code: each.message for each in complexity.notices}
     assert "torch.Tensor.cuda" in notices["cuda-requests"]
     assert "torch.cuda.synchronize" in notices["cuda-requests"]
-    assert notices["cuda-requests"].endswith("and got the CPU of this run instead")
+    assert notices["cuda-requests"].endswith("it got the CPU of this run instead")
     assert "(Net)" in notices["warm-up"]
 
 

@@ -224,8 +224,8 @@ def test_an_answer_given_in_advance_delivers_poison_too():
     [
         ([done(1), done(1)], "done is no answer to forward"),
         ([SETTLED], "settled is no answer to forward"),
-        ([done(2)], "forward 1 was answered as 2"),
-        ([done(0)], "forward 1 was answered as 0"),
+        ([done(2)], "it answered forward 1 with number 2"),
+        ([done(0)], "it answered forward 1 with number 0"),
         ([done(1, seconds=-1e-9)], "bad answer to forward"),
         ([done(1, seconds=1e400)], "bad answer to forward"),
         ([done(1, extra=1)], "bad answer to forward"),
@@ -363,7 +363,7 @@ def test_a_worker_may_take_as_long_to_settle_as_its_forwards_and_a_little_more(c
             clock.now += 3
             peer.say(SETTLED)
 
-    says = "until it had settled"
+    says = "its checks after forwards took"
     with asked(script, timeout=60) as session, pytest.raises(WorkerError, match=says) as caught:
         forward_for_ever(begin(session))
     assert caught.value.kind == "timeout"

@@ -46,8 +46,8 @@ class Drift:
     """A trend over rounds.
 
     Attributes:
-        alone: indices of inputs with a significant trend of their own; empty if only the sum over all
-            inputs shows one.
+        alone: indices of inputs with a significant trend of their own; empty if only the sum over
+            all inputs shows one.
         change: median of the second half of the rounds divided by that of the first half, minus 1:
             for the worst input in ``alone``, or the median over all inputs if that is empty.
         worst: index of the input that changed most in that direction.

@@ -1,4 +1,4 @@
-"""Compiling what an entry brings as source: what runs of it in a worker.
+"""Compile the sources of an entry; this part runs in a worker.
 
 Runs in every interpreter that a worker may have: Python 3.8, torch 1.13, numpy and nothing else.
 """
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from types import SimpleNamespace
 
 OUTPUT_LINES = 3
-"""Of a failed build, in its error; the log has all of them."""
+"""Number of last output lines that the error of a failed build quotes; the log has all of them."""
 
 
 def build_modules(request: SimpleNamespace) -> tuple[dict[str, Any], bytes]:
-    """Modules that a submission's script compiles in a copy of its folder.
+    """Compile modules with a submission's script, in a copy of its folder.
 
     Args:
         request: ``Build``.
@@ -35,7 +35,7 @@ def build_modules(request: SimpleNamespace) -> tuple[dict[str, Any], bytes]:
         ``Built``, and the content of all modules, one after the other.
 
     Raises:
-        MeasurementError: as of ``build_copy``.
+        MeasurementError: the build failed, or made no module.
     """
     made = build_copy(Path(request.folder), request.words)
     files = [[name, len(content)] for name, content in made.items()]
@@ -43,7 +43,7 @@ def build_modules(request: SimpleNamespace) -> tuple[dict[str, Any], bytes]:
 
 
 def is_module(name: str) -> bool:
-    """Whether a path is that of a compiled module within a folder."""
+    """Whether a path names a compiled module and stays within its folder."""
     path = PurePosixPath(name)
     safe = not path.is_absolute() and ".." not in path.parts and str(path) == name
     return safe and "\\" not in name and name.endswith(tuple(EXTENSION_SUFFIXES))
@@ -53,14 +53,14 @@ def build_copy(folder: Path, words: Sequence[str]) -> dict[str, bytes]:
     """Run a script in a copy of a submission's folder; in a worker only.
 
     Args:
-        folder: of the submission.
-        words: path of the script in it, which is run where it lies, and its arguments.
+        folder: folder of the submission.
+        words: path of the script in this folder, and its arguments; it runs in its own folder.
 
     Returns:
-        Content of the compiled modules that it made beside the sources, by path in the folder.
+        Content of the compiled modules that the script made beside the sources, by path.
 
     Raises:
-        MeasurementError: it failed, or made none.
+        MeasurementError: the build failed, or made no module.
     """
     command = shlex.join(words)
     with tempfile.TemporaryDirectory() as temporary:

@@ -20,13 +20,13 @@ MAX_FRAME_BYTES = 64 * 1024
 MAX_PAYLOAD_BYTES = 512 * 1024 * 1024
 CHUNK_BYTES = 1 << 20
 MAX_POLL_SECONDS = 1e6
-"""The system's own limit is 2^31 milliseconds."""
+"""Longest timeout of one poll; the limit of the system is 2^31 milliseconds."""
 
 Message = Dict[str, Any]
 
 
 class ChannelClosedError(Exception):
-    """The other side is gone."""
+    """The other side closed the channel or ended."""
 
 
 class ChannelTimeoutError(Exception):
@@ -34,16 +34,17 @@ class ChannelTimeoutError(Exception):
 
 
 class FrameError(Exception):
-    """What arrived is not a frame."""
+    """The received bytes are not a valid frame."""
 
 
 class Channel:
-    """One side of a conversation; owns neither descriptor's lifetime beyond ``close``.
+    """One side of a conversation; the caller must call ``close`` to close its descriptors.
 
     Args:
         read_fd: pipe end to read from.
         write_fd: pipe end to write to.
-        trusted: the other side is ours; otherwise every string it sends is made safe to show.
+        trusted: the other side is the harness. Otherwise every string it sends is made safe to
+            print.
     """
 
     def __init__(self, read_fd: int, write_fd: int, *, trusted: bool = False) -> None:
@@ -65,7 +66,7 @@ class Channel:
 
         Raises:
             FrameError: the JSON exceeds ``MAX_FRAME_BYTES``.
-            ChannelClosedError: nobody reads.
+            ChannelClosedError: the other side no longer reads.
             ChannelTimeoutError: the deadline passed.
         """
         if payload:
@@ -83,7 +84,7 @@ class Channel:
                 except BlockingIOError:
                     continue
                 except BrokenPipeError as error:
-                    raise ChannelClosedError("nobody reads") from error
+                    raise ChannelClosedError("the other side no longer reads") from error
 
     def receive(
         self, *, timeout_seconds: float | None = None, most_payload: int = MAX_PAYLOAD_BYTES
@@ -91,19 +92,21 @@ class Channel:
         """Receive one frame and its payload.
 
         Args:
-            timeout_seconds: until all of it has arrived; None for no deadline.
-            most_payload: bytes that the payload may have.
+            timeout_seconds: time until the whole frame must have arrived; None for no deadline.
+            most_payload: largest size of the payload in bytes.
 
         Raises:
-            FrameError: too long, not a JSON object or one nested without end, or an impossible
-                payload length.
+            FrameError: the frame is too long, is not a JSON object, is nested too deeply, or has an
+                impossible payload length.
             ChannelClosedError: the other side closed, before or within a frame.
             ChannelTimeoutError: the deadline passed.
         """
         deadline = _deadline(timeout_seconds)
         (length,) = HEADER.unpack(self._read_exactly(HEADER.size, deadline))
         if length > MAX_FRAME_BYTES:
-            raise FrameError(f"a frame announces {length} bytes, at most {MAX_FRAME_BYTES} may")
+            raise FrameError(
+                f"a frame announces {length} bytes; at most {MAX_FRAME_BYTES} are allowed"
+            )
         document = bytes(self._read_exactly(length, deadline))
         message = read_json(document, "a frame", trusted=self._trusted)
         if not isinstance(message, dict):
@@ -132,11 +135,11 @@ def read_json(content: bytes, what: str, *, trusted: bool = False) -> Any:
 
     Args:
         content: the document.
-        what: it is, for messages.
-        trusted: the other side is ours; otherwise every string in it is made safe to show.
+        what: name of the document in messages.
+        trusted: the other side is the harness. Otherwise every string is made safe to print.
 
     Raises:
-        FrameError: it is no JSON, or nested without end.
+        FrameError: the document is not JSON, or is nested too deeply.
     """
     try:
         value = json.loads(content)
@@ -154,7 +157,7 @@ def _wait(descriptor: int, deadline: float | None, *, writing: bool) -> None:
     poll.register(descriptor, select.POLLOUT if writing else select.POLLIN)
     while True:
         remaining = MAX_POLL_SECONDS if deadline is None else deadline - time.monotonic()
-        # Looked at before the poll: a sender that never pauses must not live for ever.
+        # Check this before the poll, so that a sender that never pauses reaches its deadline too.
         if remaining <= 0:
             raise ChannelTimeoutError("no answer in time")
         if poll.poll(min(remaining, MAX_POLL_SECONDS) * 1000):

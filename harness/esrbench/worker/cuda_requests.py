@@ -44,25 +44,25 @@ WITHOUT_EFFECT = {
     "set_device": None,
     "synchronize": None,
 }
-"""Functions of ``torch.cuda`` that have nothing to do on a CPU, and what they return there."""
+"""Functions of ``torch.cuda`` that have no effect on a CPU, and the values they return there."""
 
 LACKS = {"cpu": re.compile(r"(?i)cuda|nvidia"), "cuda": re.compile(r"invalid device ordinal")}
 """Error text if a forward asked for a GPU that is missing, by kind of device."""
 CUDA_MODULES = re.compile(
     r"(?i).*(cuda|cupy|triton).*|apex|causal_conv1d|flash_attn|mamba_ssm|natten|xformers"
 )
-"""Modules that are of no use without CUDA."""
+"""Modules that need CUDA."""
 
 
 class CudaRequests:
-    """Leads what an entry's code asks of CUDA to the device of the run.
+    """Redirects requests for CUDA in an entry's code to the device of the run.
 
     Args:
-        device: of the run.
+        device: device of the run.
 
     Attributes:
-        made: functions that were asked for CUDA, by name, in the order of their first calls.
-        forwards: classes of the entry's modules that ran while it was built.
+        made: names of functions that were called with CUDA, in the order of their first calls.
+        forwards: classes of the entry's modules that ran while the entry was built.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -73,7 +73,7 @@ class CudaRequests:
 
     @contextmanager
     def while_built(self) -> Iterator[None]:
-        """Lead all requests of the code that runs in this block."""
+        """Redirect all requests of the code that runs in this block."""
         with ExitStack() as undone:
             for holder, name, function in self._beside_functions():
                 undone.callback(setattr, holder, name, getattr(holder, name))
@@ -83,13 +83,13 @@ class CudaRequests:
             yield
 
     def running(self, forward: Callable[[], Any]) -> Any:
-        """Run a forward; if it asks for a GPU that is not there, lead that and run it again.
+        """Run a forward; if it needs a missing GPU, redirect its requests and run it again.
 
         Args:
             forward: called once or twice.
 
         Returns:
-            What it returned. What it raises passes through.
+            The result of the forward. Its errors pass through.
         """
         try:
             return forward()
@@ -102,7 +102,7 @@ class CudaRequests:
     def call(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Call a function of torch, with the device of the run where it names another GPU."""
+        """Call a function of torch; if it names another GPU, use the device of the run."""
         name = getattr(function, "__name__", "")
         if name == "cuda" and args and isinstance(args[0], torch.Tensor):
             asked = args[1] if len(args) > 1 else kwargs.get("device")
@@ -123,7 +123,7 @@ class CudaRequests:
         return function(*args, **kwargs)
 
     def _is_elsewhere(self, device: object) -> bool:
-        """Whether it names a GPU that is not the device of the run."""
+        """Whether this names a GPU other than the device of the run."""
         if isinstance(device, bool) or not isinstance(device, (str, int, torch.device)):
             return False
         match = CUDA.fullmatch(f"cuda:{device}" if isinstance(device, int) else str(device))
@@ -140,7 +140,7 @@ class CudaRequests:
             self.forwards[kind.__name__] = None
 
     def _beside_functions(self) -> Iterator[tuple[Any, str, Callable[..., Any]]]:
-        """Functions that modes do not see: holder, name, and the replacement."""
+        """Functions that torch modes do not see, each as holder, name and replacement."""
         restore = torch.serialization.default_restore_location
 
         def restore_location(storage: Any, location: Any) -> Any:
@@ -159,11 +159,11 @@ class CudaRequests:
         return value
 
     def _lead_forwards(self) -> None:
-        """Lead requests of forwards from now on, for good."""
+        """Redirect requests of forwards from now on."""
         self._in_forwards = True
         resolve_name(
             torch.zeros
-        )  # its table is made at the first call, which no forward should pay for
+        )  # make its table now, because the first call is slow and would be timed
         for holder, name, function in self._beside_functions():
             setattr(holder, name, function)
         for holder, names in ((torch, FACTORIES), (torch.Tensor, METHODS)):
@@ -179,7 +179,7 @@ class CudaRequests:
 
 
 class _Mode(TorchFunctionMode):
-    """Hands every call of torch's to a function."""
+    """Passes every call of torch to a function."""
 
     def __init__(self, call: Callable[..., Any]) -> None:
         super().__init__()
@@ -190,10 +190,10 @@ class _Mode(TorchFunctionMode):
 
 
 def needs_cuda(error: BaseException) -> str | None:
-    """The name of what an entry's code needs CUDA for; None if CUDA is not the cause.
+    """The name of the part of an entry's code that needs CUDA; None if CUDA is not the cause.
 
     Args:
-        error: raised by that code.
+        error: the error that this code raised.
     """
     module = getattr(error, "name", None) if isinstance(error, ImportError) else None
     if module and CUDA_MODULES.fullmatch(module):
@@ -212,7 +212,7 @@ def needs_cuda(error: BaseException) -> str | None:
     frame, number = steps[-1]
     name, file = frame.f_code.co_name, frame.f_code.co_filename
     if re.search(r"torch[\\/]cuda", file):
-        made = frame.f_locals.get("cls")  # where a class makes an object
+        made = frame.f_locals.get("cls")  # the class, if its `__new__` failed
         called = frame.f_globals["__name__"] if name.startswith("__") else f"torch.cuda.{name}"
         return f"torch.cuda.{made.__name__}" if isinstance(made, type) else str(called)
     line = linecache.getline(file, number).strip()

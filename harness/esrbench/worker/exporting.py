@@ -1,4 +1,4 @@
-"""Writing the graph of a network for a backend: what runs of it in a worker."""
+"""Export the graph of a network for a backend; this part runs in a worker."""
 
 from __future__ import annotations
 
@@ -33,16 +33,17 @@ def export_graph(
     """Write the graph of a loaded network.
 
     Args:
-        worker: that loaded it, eager and on the CPU.
-        load: the request by which it did.
-        asked: for which backend, and in which precision.
-        inputs: by which it is quantised, (1, C, H, W) each.
+        worker: the worker that loaded the network, eager and on the CPU.
+        load: the request that loaded it.
+        asked: the request, with backend and precision.
+        inputs: calibration inputs for quantisation, each (1, C, H, W).
 
     Returns:
-        What the graph holds, and its files one after the other.
+        A description of the graph, and the content of its files one after the other.
 
     Raises:
-        MeasurementError: what the backend cannot take, and where in the network's code it stands.
+        MeasurementError: the backend cannot export the network; the message names the line of its
+            code.
     """
     backend = get_backend(asked.backend)
     lacks = backend.missing(torch.__version__, precision=asked.precision)
@@ -71,8 +72,8 @@ def export_graph(
             raise MeasurementError(
                 f"its code cannot be traced for images of any size: {type(error).__name__}: "
                 f"{first}{where}",
-                advice="Branch neither on pixel values nor on the size of the image, and give "
-                "operators of your own a function for shapes (register_fake).",
+                advice="Do not branch on pixel values or on the size of the image, and register a "
+                "function for the shapes of custom operators (register_fake).",
             ) from error
         contents = {each: (folder / each).read_bytes() for each in backend.files}
     reply = Exported(

@@ -1,4 +1,4 @@
-"""Failures of a worker, in words that are safe to print."""
+"""Failures of a worker, with messages that are safe to print."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class WorkerError(MeasurementError):
     """A request that the worker could not answer.
 
     Attributes:
-        kind: what happened.
+        kind: kind of failure.
         said: the message without its kind.
-        fatal: the worker is gone; nothing more can be asked of it.
+        fatal: the worker has ended, so no further request is possible.
     """
 
     def __init__(
@@ -34,21 +34,21 @@ class WorkerError(MeasurementError):
         self.fatal = fatal
 
     def on_image(self, name: str) -> WorkerError:
-        """The same failure, said of an image."""
+        """The same failure with the image in its message."""
         return self.said_of(f"image {name}")
 
     def said_of(self, subject: str) -> WorkerError:
-        """The same failure, said of something or somebody."""
+        """The same failure with another subject in its message."""
         message = f"{subject}: {self.said}"
         return WorkerError(self.kind, message, advice=self.advice, fatal=self.fatal)
 
 
 def exit_reason(code: int, command: str) -> str:
-    """How a worker ended instead of answering.
+    """Say how a worker ended instead of answering.
 
     Args:
         code: its exit code, or the negative number of a signal.
-        command: that it was asked.
+        command: the request that it did not answer.
     """
     # A sandbox that survives its worker reports 128 and the signal.
     number = -code if code < 0 else code - 128

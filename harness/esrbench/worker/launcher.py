@@ -1,4 +1,4 @@
-"""Starts workers: in which sandbox, what is hidden from them, and what each network needs."""
+"""Start workers: choose the sandbox, hide files, and give each network what it needs."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ PHOTOGRAPHS = "skimage"
 
 @dataclass(frozen=True, slots=True)
 class Launcher:
-    """Starts workers that see neither ground truth, results nor other entries.
+    """Starts workers that cannot see ground truth, results or other entries.
 
     Attributes:
-        sandbox: how workers are confined.
-        hidden: files and folders that none may see.
-        gpu: number of the GPU that they see, where their protocol asks for one.
+        sandbox: confines the workers.
+        hidden: files and folders that no worker may see.
+        gpu: number of the GPU that workers see, if their protocol asks for one.
     """
 
     sandbox: Sandbox
@@ -60,16 +60,16 @@ class Launcher:
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         limit_seconds: float = math.inf,
     ) -> WorkerSession:
-        """A worker that can load some networks and sees nothing else.
+        """A worker that can load the given networks and sees no others.
 
         Args:
-            networks: with their weights.
+            networks: descriptors with their weights.
             protocol: says whether there is a GPU, and whether compiling needs processes.
-            interpreter: that it runs in; None for the running one.
+            interpreter: interpreter of the worker; None for the running one.
             readable: other files that it needs.
-            processes: it may start processes even where nothing is compiled by torch.
-            timeout_seconds: of silence, after which a request has failed.
-            limit_seconds: that it may live.
+            processes: it may start processes even if torch compiles nothing.
+            timeout_seconds: a request fails after this time without any answer.
+            limit_seconds: longest life of the worker.
         """
         files: list[Path] = list(readable)
         python_path: list[Path] = []
@@ -77,7 +77,7 @@ class Launcher:
             needed, imported_from = view_paths(descriptor)
             files += needed
             python_path += imported_from
-            # An entry in an interpreter of its own is sent its weights.
+            # The harness sends the weights to an entry with its own interpreter.
             if weights is not None and weights.path is not None and interpreter is None:
                 files.append(weights.path.resolve())
         view = View(
@@ -88,7 +88,7 @@ class Launcher:
             interpreter=interpreter or own_interpreter(),
         )
         backend = None if protocol is None else get_backend(protocol.forward.backend)
-        # If it runs files, these were compiled before.
+        # A backend that runs files has compiled them before.
         compiles = backend is not None and backend.processes and not backend.files
         process = WorkerProcess(
             self.sandbox,
@@ -102,14 +102,14 @@ class Launcher:
 
 
 def open_launcher(choice: IsolationChoice = "auto", *, gpu: int = 0) -> Launcher:
-    """A launcher with the strongest sandbox there is, or the one asked for.
+    """A launcher with the requested sandbox, or with the strongest one that works here.
 
     Args:
-        choice: which sandbox is asked for.
-        gpu: number of the GPU that workers see, where their protocol asks for one.
+        choice: the requested sandbox.
+        gpu: number of the GPU that workers see, if their protocol asks for one.
 
     Raises:
-        UsageError: it does not work on this machine; the message says why.
+        UsageError: this sandbox does not work on this machine; the message says why.
     """
     return Launcher(open_sandbox(choice), tuple(_photographs()), gpu)
 

@@ -54,8 +54,8 @@ class ContenderError(Exception):
     """One of two networks failed.
 
     Attributes:
-        who: which one.
-        cause: what it raised.
+        who: name of the network.
+        cause: the error that it raised.
     """
 
     def __init__(self, who: str, cause: Exception) -> None:
@@ -70,11 +70,11 @@ class OpenedNetwork:
 
     Attributes:
         name: registered name.
-        network: in the policy's form, as ``adapt_network`` returned it.
-        run: runs it by the policy's backend; takes and gives what the network does.
-        guard: watches what the protocol fixes.
-        conversion: between pixels and the network.
-        ready: the answer to its request: what the evaluator records of it.
+        network: the network in the policy's form, from ``adapt_network``.
+        run: runs it with the policy's backend; same input and output as the network.
+        guard: checks the settings that the protocol fixes.
+        conversion: converts between pixels and the network's tensors.
+        ready: the answer to its request, which the evaluator records.
     """
 
     name: str
@@ -93,12 +93,12 @@ def open_network(
     Args:
         request: ``Load`` or ``LoadSecond``.
         device: where it runs.
-        requests: leads what the network asks of CUDA to that device.
+        requests: redirects the network's requests for CUDA to that device.
         load: builds the network and loads its weights.
 
     Raises:
-        EsrbenchError: its weights do not fit, or its form is not to be had.
-        Exception: whatever the network's code raises.
+        EsrbenchError: its weights do not fit, or the policy's form is not possible.
+        Exception: any error of the network's code.
     """
     with requests.while_built():
         loaded = load(request)
@@ -127,7 +127,7 @@ def open_network(
         "options": dict(opened.options),
         "load_seconds": time.perf_counter() - start,
     }
-    # First, since loading may have changed the number of threads.
+    # This comes first, because loading may have changed the number of threads.
     guard = device.guard(network)
     ready = {
         "event": "ready",
@@ -155,7 +155,7 @@ def load_converted(request: Request, content: bytes) -> LoadedNetwork:
         content: a safetensors file under the network's own names; empty for random weights.
 
     Raises:
-        RegistrationError: the factory or the hook does not exist or returns something else.
+        RegistrationError: the factory or the hook does not exist, or returns a wrong type.
         WeightsError: the weights do not fit.
     """
     descriptor = request.descriptor
@@ -166,7 +166,7 @@ def load_converted(request: Request, content: bytes) -> LoadedNetwork:
         if not descriptor.requirements:
             raise
         message = f"{descriptor.name}: {error}; it declares {', '.join(descriptor.requirements)}"
-        advice = "Install what it declares in the environment that it runs in, if you trust it."
+        advice = "If you trust them, install these requirements in the environment it runs in."
         raise RegistrationError(message, advice=advice) from error
     values = layout = None
     declared = request.released or {}
@@ -187,12 +187,12 @@ def load_converted(request: Request, content: bytes) -> LoadedNetwork:
 
 
 def _without_descriptors(target: str) -> None:
-    """Let a network that comes with esrbench be imported without its package's descriptors.
+    """Let a network of esrbench be imported without the descriptors of its package.
 
-    They need more than an entry's environment has.
+    The descriptors need packages that an entry's environment lacks.
 
     Args:
-        target: of its factory.
+        target: target of the network's factory.
     """
     package = target.rpartition(":")[0].rpartition(".")[0]
     top, _, name = package.partition(".")
@@ -203,11 +203,11 @@ def _without_descriptors(target: str) -> None:
 
 
 class Worker:
-    """A loaded network, and answers to the requests that concern it.
+    """A loaded network; it answers the requests about this network.
 
     Args:
-        load: which network, and how it is measured.
-        areas: where pixels come from and go to.
+        load: the request with the network and how it is measured.
+        areas: shared memory for LR and SR pixels.
         loader: builds the network and loads its weights.
 
     Attributes:
@@ -231,7 +231,7 @@ class Worker:
         self.scored: tuple[Image, torch.Tensor] | None = None
 
     def upscale(self, request: Request) -> dict[str, Any]:
-        """SR of one image by one forward, whose memory is measured."""
+        """Upscale one image by one forward, and measure its memory."""
         lr = self.areas.lr(request.lr_size)
         with torch.inference_mode():
             enlarged = self._enlarged(request.lr_size)
@@ -257,10 +257,10 @@ class Worker:
         return {"event": "settled"}
 
     def forward(self, request: Request, answer: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        """SR of one image as fast as can be, and then a look at what the forward left behind.
+        """Upscale one image with the least overhead, and then check the state after the forward.
 
         Args:
-            request: which image.
+            request: names the image size.
             answer: sends ``Done``.
         """
         lr = self.areas.lr(request.lr_size)
@@ -272,7 +272,7 @@ class Worker:
             try:
                 sr = self.conversion.to_pixels(output, lr, enlarged)
             except Exception:
-                # An output that cannot become pixels is no SR image, and validation says why.
+                # An output that cannot become pixels is not an SR image; validation says why.
                 self.conversion.validate(output, request.lr_size)
                 raise
             height, width = request.lr_size
@@ -285,19 +285,19 @@ class Worker:
         return {"event": "settled"}
 
     def input_of(self, lr_size: tuple[int, int]) -> torch.Tensor:
-        """The LR image as the network's input, on the CPU: a copy, (1, C, H, W)."""
+        """A copy of the LR image as the network's input, (1, C, H, W), on the CPU."""
         pixels = self._input(self.areas.lr(lr_size), self._enlarged(lr_size))
         return pixels.to("cpu", copy=True)
 
     def read_memory(self) -> dict[str, Any]:
-        """Memory of the images that were upscaled."""
+        """Memory that the upscaled images needed."""
         return self.device.end_memory_pass(self.images)
 
     def _input(self, lr: Image, enlarged: Image | None) -> torch.Tensor:
-        """The network's input, in the policy's form; arguments as of ``to_input``."""
+        """The network's input, in the policy's form; see ``to_input``."""
         pixels = self.conversion.to_input(lr, self.device.device, enlarged)
         return adapt_input(pixels, self.policy)
 
     def _enlarged(self, lr_size: tuple[int, int]) -> Image | None:
-        """The enlarged LR image, which the evaluator made, for networks that need it."""
+        """The enlarged LR image from the evaluator, if the network needs it."""
         return self.areas.enlarged(lr_size, self.load.scale) if self.conversion.enlarges else None

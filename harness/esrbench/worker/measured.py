@@ -1,4 +1,4 @@
-"""The network that a worker measures, and the copies of it that are counted."""
+"""The network that a worker measures, and its copies for counting."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     Image = npt.NDArray[np.uint8]
 
 COMPARED_SIDE = 48
-"""Of the LR image on which the counted copy must compute what the measured network does."""
+"""Side in pixels of the LR image on which the counted copy must give the measured network's output.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +36,13 @@ class MeasuredNetwork:
     """A network in the form in which it is scored and timed.
 
     Attributes:
-        network: as ``adapt_network`` returned it.
-        run: runs it by the protocol's backend.
+        network: the network from ``adapt_network``.
+        run: runs it with the protocol's backend.
         protocol: settings.
-        conversion: of its pixels.
+        conversion: converts its pixels.
         device: where it runs.
-        min_lr_size: smallest side of the LR images that it takes.
-        running: runs a forward, and leads what it asks of CUDA to the device.
+        min_lr_size: smallest side of the LR images that it accepts, in pixels.
+        running: runs a forward, and redirects its requests for CUDA to the device.
         scored: the smallest LR image that was scored, with the output on the CPU.
     """
 
@@ -55,14 +56,14 @@ class MeasuredNetwork:
     scored: tuple[Image, torch.Tensor] | None = None
 
     def copy(self) -> nn.Module:
-        """A copy as it is counted: in float32 on the CPU, as the network is now."""
+        """A copy of the network in its present state, in float32 on the CPU, for counting."""
         # A forward may have kept tensors on the GPU, such as masks of its attention.
         attributes = None if self.device.type == "cpu" else _on_cpu
         form = partial(counted_form, self.protocol.forward)
         return copied(self.network, form, attributes=attributes)
 
     def differs(self) -> str | None:
-        """How the network, or its copy, differs from when it was scored, in words."""
+        """Say how the network or its copy differs from the scored network, or None."""
         share = tolerance(self.protocol.forward, self.protocol.device)
         if self.scored is not None:
             lr, output = self.scored
@@ -77,7 +78,7 @@ class MeasuredNetwork:
         return watched_otherwise(partial(self._run, small), watched, pixels, share)
 
     def agrees(self, other: MeasuredNetwork) -> bool:
-        """Whether another network gives this one's output for a small image."""
+        """Whether another network gives the same output for a small image."""
         small = self._small_image()
         if small is None:
             return False
@@ -90,7 +91,7 @@ class MeasuredNetwork:
         )
 
     def _small_image(self) -> Image | None:
-        """An image that the network takes: cut from one that was scored, noise, or that one."""
+        """An image that the network accepts: part of the scored one, noise, or the scored one."""
         side = max(COMPARED_SIDE, self.min_lr_size)
         random = np.random.default_rng(self.protocol.seed)
         noise = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
@@ -98,7 +99,7 @@ class MeasuredNetwork:
         cut = noise if scored is None else np.ascontiguousarray(scored[:side, :side])
         for lr in (cut, noise, scored):
             if lr is not None:
-                # Some networks ask for larger images; any other failure the counters tell.
+                # Some networks need larger images; the counters report any other failure.
                 with suppress(Exception), torch.inference_mode():
                     self._run(lr)
                     return lr

@@ -1,4 +1,4 @@
-"""Messages between evaluator and worker. Pixels, uint8 (H, W, 3) RGB, travel beside it."""
+"""Messages between evaluator and worker. Pixels, uint8 (H, W, 3) RGB, use shared memory instead."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class _Loading(Frozen):
     """The network to build, and how to measure it.
 
     Attributes:
-        code: folders of the entry's code, unless it is installed.
-        released: declaration by which the weights file is read, or None for a plain one.
-        graph: folder of what the backend runs in place of the network's code, if it does.
-        converted: the weights, if there are any, come along as safetensors under the network's own
-            names; else the file is read.
+        code: folders of the entry's code; empty if it is installed.
+        released: declaration of the weights file's layout, or None for a plain file.
+        graph: folder of the graph that the backend runs instead of the network's code, or None.
+        converted: the payload contains the weights, if there are any, as safetensors under the
+            network's own names; otherwise the worker reads the file.
     """
 
     descriptor: ModelDescriptor
@@ -51,7 +51,7 @@ class _Loading(Frozen):
 
 
 class Load(_Loading):
-    """Build the network, load its weights, ready the device. Always the first request."""
+    """Build the network, load its weights, prepare the device. Always the first request."""
 
     command: Literal["load"] = "load"
 
@@ -60,7 +60,7 @@ class LoadSecond(_Loading):
     """Load a second network to race, and then two copies of the baseline.
 
     Attributes:
-        side: which of the two the second network is; the first is the other one.
+        side: whether the second network is the candidate or the baseline; the first is the other.
     """
 
     command: Literal["load-second"] = "load-second"
@@ -71,11 +71,11 @@ class TimePairs(Frozen):
     """Time both networks at the protocol's fixed input, pair by pair.
 
     Attributes:
-        count: pairs.
-        self_count: pairs of two copies of the baseline, interleaved with them.
-        discard: pairs of either kind that are made before, to warm up.
-        candidate_first: in the first pair; alternates.
-        twin_first: the one copy goes first in the first pair of copies; alternates.
+        count: number of pairs.
+        self_count: number of pairs of two copies of the baseline, interleaved with the others.
+        discard: number of warm-up pairs of each kind, made first.
+        candidate_first: the candidate goes first in the first pair; then the order alternates.
+        twin_first: the second copy goes first in the first pair of copies; then this alternates.
     """
 
     command: Literal["time-pairs"] = "time-pairs"
@@ -100,7 +100,7 @@ class MeasureBlocks(Frozen):
 
 
 class Upscale(Frozen):
-    """Upscale the LR image untimed; its memory is measured where that is possible."""
+    """Upscale the LR image untimed; its memory is measured if that is possible."""
 
     command: Literal["upscale"] = "upscale"
     input_name: str
@@ -123,11 +123,11 @@ class ConvertWeights(Frozen):
     """Read a weights file as data and write it as safetensors, which is the answer's payload.
 
     Attributes:
-        path: of the file.
-        key: name under which the state dict is nested, or names of which the first that is there
-            counts; empty for none, None to find it.
-        prefix: of every key; empty for none, None to find it.
-        renames: as of ``ReleasedWeights``.
+        path: path of the file.
+        key: name under which the state dict is nested, or several names, of which the first
+            existing one counts; empty for none, None to find it.
+        prefix: prefix of every key; empty for none, None to find it.
+        renames: as in ``ReleasedWeights``.
     """
 
     command: Literal["convert-weights"] = "convert-weights"
@@ -141,8 +141,8 @@ class Build(Frozen):
     """Build modules in a copy of a submission's folder; they are the answer's payload.
 
     Attributes:
-        folder: of the submission.
-        words: path of a script in it, and its arguments.
+        folder: folder of the submission.
+        words: path of a script in this folder, and its arguments.
     """
 
     command: Literal["build"] = "build"
@@ -151,7 +151,7 @@ class Build(Frozen):
 
 
 class Calibrate(Frozen):
-    """Keep the LR image as an input by which the next export sets the ranges of its integers."""
+    """Keep the LR image as a calibration input for the integer ranges of the next export."""
 
     command: Literal["calibrate"] = "calibrate"
     lr_size: tuple[int, int]
@@ -161,9 +161,9 @@ class Export(Frozen):
     """Write the graph of the loaded network for a backend; its files are the answer's payload.
 
     Attributes:
-        backend: its name.
-        precision: of the graph; in integers by the inputs of ``Calibrate``.
-        fp32_ends: as of ``Quantisation``.
+        backend: name of the backend.
+        precision: precision of the graph; integers need the inputs of ``Calibrate``.
+        fp32_ends: as in ``Quantisation``.
     """
 
     command: Literal["export"] = "export"
@@ -173,13 +173,13 @@ class Export(Frozen):
 
 
 class ReadMemory(Frozen):
-    """Report what all images took that were upscaled; the answer's payload is JSON."""
+    """Report the memory of all upscaled images; the answer's payload is JSON."""
 
     command: Literal["read-memory"] = "read-memory"
 
 
 class Greet(Frozen):
-    """Answer that all is imported, with ``Settled``; nothing is loaded for it."""
+    """Answer with ``Settled`` once everything is imported; no network is loaded."""
 
     command: Literal["greet"] = "greet"
 
@@ -197,7 +197,7 @@ class Stop(Frozen):
 
 
 class Opening(Frozen):
-    """What a worker says of the backend that runs its network; fields as of ``Deployment``."""
+    """A worker's report about the backend of its network; fields as in ``Deployment``."""
 
     versions: Texts = {}
     options: Texts = {}
@@ -208,16 +208,16 @@ class Ready(Frozen):
     """The network is loaded.
 
     Attributes:
-        parameters: number of its parameter tensors, as it is trained.
-        threads: CPU threads of its forwards.
-        cpus: logical CPUs that the process is confined to.
+        parameters: number of its parameter tensors in the form in which it is trained.
+        threads: number of CPU threads of its forwards.
+        cpus: logical CPUs that the process may use.
         libraries: versions of the GPU's libraries, by name.
-        gpu_uuid: of the GPU, without its kind in front; None on CPU.
-        state_elements: numbers in its parameters and buffers by name, as it was loaded.
-        deployed_elements: numbers in its distinct parameters in the form that is measured.
-        layout: of its weights file; None where that is the network's state dict and nothing else.
-        parameters_sha256: of the parameters that a file filled, whatever their names and order.
-        opening: of the backend that runs it.
+        gpu_uuid: UUID of the GPU without the prefix of its kind; None on CPU.
+        state_elements: count of numbers in its named parameters and buffers after loading.
+        deployed_elements: count of numbers in its distinct parameters in the measured form.
+        layout: layout of its weights file; None if the file is only the network's state dict.
+        parameters_sha256: digest of the parameters from the file; names and order do not matter.
+        opening: report about the backend that runs it.
     """
 
     event: Literal["ready"] = "ready"
@@ -245,18 +245,18 @@ class Counted(Frozen):
 class Account(Frozen):
     """Answer to ``MeasureBlocks`` and ``ReadMemory``; the payload is JSON.
 
-    Of a list of ``Block``, and of a ``Memory`` or an ``Absent``.
+    The JSON is a list of ``Block``, or a ``Memory`` or an ``Absent``.
     """
 
     event: Literal["account"] = "account"
 
 
 class Done(Frozen):
-    """First answer to ``Forward``: SR is there.
+    """First answer to ``Forward``: SR is complete.
 
     Attributes:
-        sequence: of the request.
-        seconds: that the network alone took, by the worker's account.
+        sequence: number of the request.
+        seconds: time of the network alone, as the worker claims.
     """
 
     event: Literal["done"] = "done"
@@ -265,9 +265,9 @@ class Done(Frozen):
 
 
 class Settled(Frozen):
-    """Answer to ``Upscale`` and ``Calibrate``, and second one to ``Forward``.
+    """Answer to ``Upscale`` and ``Calibrate``, and second answer to ``Forward``.
 
-    SR is there and finite, and everything is as the protocol fixes it.
+    SR is complete and finite, and all settings are as the protocol fixes them.
     """
 
     event: Literal["settled"] = "settled"
@@ -284,7 +284,7 @@ class Built(Frozen):
     """Answer to ``Build``; the payload is the content of all files, one after the other.
 
     Attributes:
-        files: path in the folder and size of each.
+        files: path in the folder and size in bytes of each file.
     """
 
     event: Literal["built"] = "built"
@@ -295,10 +295,10 @@ class Exported(Frozen):
     """Answer to ``Export``; the payload is the content of all files, one after the other.
 
     Attributes:
-        files: name and size of each.
-        parameters: numbers of floating type in the graph.
-        operators: how often each occurs, by name.
-        float_products: as of ``Graph``.
+        files: name and size in bytes of each file.
+        parameters: count of floating-point numbers in the graph.
+        operators: how often each operator occurs, by name.
+        float_products: as in ``Graph``.
     """
 
     event: Literal["exported"] = "exported"
@@ -321,7 +321,7 @@ class Working(Frozen):
 
 
 class PairsTimed(Frozen):
-    """Answer to ``TimePairs``, in seconds; fields as of ``PairedBatch``."""
+    """Answer to ``TimePairs``, in seconds; fields as in ``PairedBatch``."""
 
     event: Literal["pairs-timed"] = "pairs-timed"
     pairs: tuple[tuple[Seconds, Seconds], ...]
@@ -329,7 +329,7 @@ class PairsTimed(Frozen):
 
 
 class Failed(Frozen):
-    """The request failed; the worker goes on if it can."""
+    """The request failed; the worker continues if it can."""
 
     event: Literal["failed"] = "failed"
     kind: FailureKind

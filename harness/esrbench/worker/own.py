@@ -52,11 +52,11 @@ if TYPE_CHECKING:
 
 
 MOST_NAMES = 5
-"""That a notice lists."""
+"""Most names that a notice lists."""
 
 
 def load_declared(request: SimpleNamespace) -> LoadedNetwork:
-    """Build a network and load its weights file, which is read by its declaration.
+    """Build a network and load its weights file, with the layout of its declaration.
 
     Args:
         request: ``Load`` or ``LoadSecond``.
@@ -73,7 +73,7 @@ def load_declared(request: SimpleNamespace) -> LoadedNetwork:
 
 
 def convert_weights(request: SimpleNamespace) -> tuple[dict[str, Any], bytes]:
-    """A weights file, read as data, as safetensors."""
+    """Read a weights file as data and convert it to safetensors."""
     from esrbench.weights.conversion import convert
 
     asked = ConvertWeights.model_validate(request.message)
@@ -87,7 +87,7 @@ class OwnAnswers:
     """Answers about a loaded network.
 
     Args:
-        worker: that loaded it.
+        worker: the worker that loaded it.
     """
 
     def __init__(self, worker: Worker) -> None:
@@ -96,10 +96,10 @@ class OwnAnswers:
         self.inputs: list[torch.Tensor] = []
 
     def answer(self, request: SimpleNamespace) -> tuple[dict[str, Any], bytes]:
-        """Answer a request; what is no request for a loaded network is a failure.
+        """Answer a request about the loaded network; any other request gets a failure.
 
         Args:
-            request: with its fields as attributes.
+            request: request with its fields as attributes.
 
         Returns:
             The answer as JSON, and its payload.
@@ -125,7 +125,7 @@ class OwnAnswers:
         return reply.model_dump(mode="json"), content
 
     def measured(self) -> MeasuredNetwork:
-        """The network as it is after its images."""
+        """The network in its state after all images."""
         worker = self.worker
         return MeasuredNetwork(
             worker.opened.network,
@@ -139,7 +139,7 @@ class OwnAnswers:
         )
 
     def counted(self) -> Complexity:
-        """Complexity of the network, or of the one that it declares without compiled modules."""
+        """Complexity of the network, or of its declared form without compiled modules."""
         measured, uncounted = self._without_built()
         complexity = count(measured)
         if uncounted is None:
@@ -149,15 +149,15 @@ class OwnAnswers:
         return complexity.model_copy(update={"counters": counters, **none})
 
     def _without_built(self) -> tuple[MeasuredNetwork, Absent | None]:
-        """The network that is counted, and why its counts mean nothing, if they do not."""
+        """The network to count, and the reason if its counts have no meaning."""
         declared, measured = self.load.descriptor, self.measured()
         if declared.build is None:
             return measured, None
         if declared.pure_torch is None:
             absent = Absent(
                 kind="unavailable",
-                reason="no counter sees what its compiled modules compute",
-                advice="Declare model.pure_torch, a factory of the same network without them.",
+                reason="no counter sees the operations of its compiled modules",
+                advice="Declare model.pure_torch: a factory of the same network without them.",
             )
             return measured, absent
         worker = self.worker
@@ -177,12 +177,12 @@ class OwnAnswers:
         absent = Absent(
             kind="unavailable",
             reason=f"{declared.pure_torch} gives other pixels than the measured network",
-            advice="Correct model.pure_torch: it must compute the same with the same weights.",
+            advice="Correct model.pure_torch: both must give the same output for equal weights.",
         )
         return measured, absent
 
     def blocks(self, depth: int) -> bytes:
-        """JSON of what each block of a copy costs at the protocol's counted input."""
+        """JSON with the cost of each block of a copy at the protocol's counted input."""
         conversion = self.worker.conversion
         size = conversion.input_size(self.load.protocol.counted_input)
         shape = (1, conversion.channels, *size)
@@ -194,7 +194,7 @@ class OwnAnswers:
 
 
 def count(measured: MeasuredNetwork) -> Complexity:
-    """Complexity of a network, as it is after its images, on copies of it."""
+    """Complexity of a network in its state after all images; copies of it are counted."""
     protocol, conversion = measured.protocol, measured.conversion
     differs = measured.differs()
     with cast_as_counted(protocol.forward):
@@ -220,15 +220,15 @@ def request_notices(requests: CudaRequests) -> Iterator[Notice]:
         asked = _listed(requests.made)
         yield Notice(
             code="cuda-requests",
-            message=f"its code asks for CUDA ({asked}) and got the {device} of this run instead",
-            advice="Nothing needs to change; code that uses the device of its input runs anywhere.",
+            message=f"its code requests CUDA ({asked}); it got the {device} of this run instead",
+            advice="No change is needed. Code that uses the device of its input runs anywhere.",
         )
     if requests.forwards:
         ran = _listed(requests.forwards)
         yield Notice(
             code="warm-up",
             message=f"modules ran while it was built ({ran}), on the {device} of this run",
-            advice="It is in no figure. It only makes loading longer.",
+            advice="This only makes loading longer; no figure contains it.",
         )
 
 

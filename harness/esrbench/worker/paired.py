@@ -1,4 +1,4 @@
-"""Two networks timed against each other in one worker: only for networks we trust.
+"""Time two networks in interleaved pairs in one worker; only for trusted networks.
 
 Runs in every interpreter that a worker may have: Python 3.8, torch 1.13, numpy and nothing else.
 """
@@ -32,12 +32,12 @@ class Pairing:
     two networks: a process that exchanges the networks also exchanges the copies.
 
     Args:
-        worker: which loaded one of the networks at its start.
-        request: ``LoadSecond``: which network, and which of the two is the baseline.
+        worker: the worker that loaded the first network.
+        request: ``LoadSecond``, with the second network and its side.
         load: builds that network and loads its weights.
 
     Attributes:
-        ready: what the evaluator records of the second network.
+        ready: the answer about the second network, which the evaluator records.
     """
 
     def __init__(self, worker: Worker, request: Request, load: Loader) -> None:
@@ -46,7 +46,7 @@ class Pairing:
         self.protocol = request.protocol
         second = self._open(request, load)
         self.ready = second.ready
-        # Copies are loaded again, since a network in the policy's form need not permit copying.
+        # Copies are loaded again, because a network in the policy's form may not support copying.
         if request.side == "baseline":
             self.candidate, self.baseline = first, second
             self.twin, self.other = self._open(request, load), self._open(request, load)
@@ -66,7 +66,7 @@ class Pairing:
         return opened
 
     def _input(self, conversion: PixelConversion) -> Tensor:
-        """The fixed input as a network takes it."""
+        """The fixed input in the form that a network accepts."""
         pixels = conversion.to_input(fixed_lr(self.protocol), self.device.device)
         return adapt_input(pixels, self.protocol.forward)
 
@@ -74,7 +74,7 @@ class Pairing:
         """Time the candidate against the baseline, and the copies against each other.
 
         Args:
-            request: ``TimePairs``: how many pairs, and who goes first.
+            request: ``TimePairs``, with the number of pairs and their order.
             beat: called after every forward.
 
         Returns:
@@ -138,7 +138,7 @@ class Pairing:
 
 
 def _named(who: str, forward: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    """A forward whose failure says whose it is."""
+    """A forward whose failure names its network."""
 
     def call() -> Tensor:
         try:

@@ -1,9 +1,8 @@
 """Pixels between evaluator and worker: two areas of shared memory that neither can resize.
 
-The evaluator writes LR into one area, enlarged too if the network takes it so. It takes a private
-copy of SR out of the other, so that nothing a worker does afterwards changes what is scored. A
-worker that shrank an area would kill the evaluator (SIGBUS). Seals prevent this, on systems that
-have them.
+The evaluator writes LR into one area, and an enlarged LR if the network needs it. It copies SR from
+the other area, so later changes by the worker do not affect the score. If a worker shrank an area,
+the evaluator would be killed (SIGBUS). File seals prevent this, on systems that have them.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ if TYPE_CHECKING:
 
 SR_CAPACITY = 512 * 1024 * 1024
 LR_CAPACITY = 128 * 1024 * 1024 + SR_CAPACITY
-"""Bytes; pages that were never written take no memory."""
+"""Size in bytes; pages that were never written need no memory."""
 
 # linux/fcntl.h; Python names them from 3.9 on.
 ADD_SEALS = 1033
 SEAL_SEAL, SEAL_SHRINK, SEAL_GROW = 1, 2, 4
 
 POISON = 0xA5
-"""Value of SR pixels before a forward, so that an earlier image cannot be taken for this one."""
+"""Value of SR pixels before a forward, so an earlier SR image cannot pass as the new one."""
 
 
 class OversizeError(ValueError):
@@ -56,27 +55,27 @@ class PixelAreas:
 
     @classmethod
     def create(cls) -> Self:
-        """New areas; the evaluator's side."""
+        """Create areas; for the evaluator."""
         lr_fd, sr_fd = _area("esrbench-lr", LR_CAPACITY), _area("esrbench-sr", SR_CAPACITY)
         return cls.open(lr_fd, sr_fd)
 
     @classmethod
     def open(cls, lr_fd: int, sr_fd: int) -> Self:
-        """Areas that another process made; the worker's side."""
+        """Open areas that another process made; for the worker."""
         return cls(lr_fd, sr_fd, mmap.mmap(lr_fd, LR_CAPACITY), mmap.mmap(sr_fd, SR_CAPACITY))
 
     def close(self) -> None:
-        """Give memory and descriptors back; arrays that ``lr`` gave must be gone."""
+        """Release memory and descriptors; no array from ``lr`` may be in use."""
         self._lr.close()
         self._sr.close()
         os.close(self.lr_fd)
         os.close(self.sr_fd)
 
     def reveal(self, lr: Pixels, enlarged: Pixels | None = None) -> None:
-        """Write an LR image, uint8 (h, w, 3), and the same enlarged, uint8 (H, W, 3), if given.
+        """Write an LR image, uint8 (h, w, 3), and its enlarged form, uint8 (H, W, 3), if given.
 
         Raises:
-            OversizeError: they do not fit.
+            OversizeError: the images do not fit into the area.
         """
         if enlarged is not None:
             _view(self._lr, enlarged.shape, "the enlarged LR", offset=lr.nbytes)[...] = enlarged
@@ -96,7 +95,7 @@ class PixelAreas:
         """Overwrite the SR image of a height and width with ``POISON``.
 
         Raises:
-            OversizeError: it does not fit.
+            OversizeError: the image does not fit into the area.
         """
         _view(self._sr, (*size, 3), "SR").fill(POISON)
 
@@ -112,7 +111,7 @@ class PixelAreas:
 def _view(area: mmap.mmap, shape: tuple[int, ...], what: str, *, offset: int = 0) -> Pixels:
     count = int(np.prod(shape))
     if offset + count > len(area):
-        message = f"{what} of shape {shape} exceeds the {len(area)} bytes there are"
+        message = f"{what} of shape {shape} exceeds the area of {len(area)} bytes"
         raise OversizeError(message)
     return np.frombuffer(area, dtype=np.uint8, count=count, offset=offset).reshape(shape)
 

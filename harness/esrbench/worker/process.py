@@ -1,4 +1,4 @@
-"""A worker process and the conversation with it: start it, ask it, end it, say why it failed."""
+"""A worker process: start it, send requests, receive answers, end it, and say why it failed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ReplyT = TypeVar("ReplyT", bound=Reply)
 
 LOG_BYTES = 64 * 1024
 MAX_ACCOUNT_BYTES = 16 * 1024 * 1024
-"""Of JSON; a block or an image takes some 200 bytes of it."""
+"""Largest JSON payload in bytes; a block or an image needs about 200 bytes."""
 PAYLOADS: dict[type, int] = {
     Account: MAX_ACCOUNT_BYTES,
     Built: MAX_PAYLOAD_BYTES,
@@ -63,12 +63,12 @@ PAYLOADS: dict[type, int] = {
     Compiled: MAX_PAYLOAD_BYTES,
     Converted: MAX_PAYLOAD_BYTES,
 }
-"""Answers that bring bytes along, and how many at most; any other that does is no answer."""
+"""Answers that may have a payload, with the most bytes; other answers must have none."""
 DEFAULT_TIMEOUT_SECONDS = 900.0
 DEFAULT_ENTRY_SECONDS = 24 * 3600.0
 """Most seconds of all workers of an entry together, even if all of them answer."""
 MOST_TIMEOUTS = 20
-"""A request that shows signs of life may take so many deadlines of silence, and no more."""
+"""A request with signs of life may take this many times its timeout."""
 STOP_SECONDS = 5.0
 
 
@@ -77,15 +77,15 @@ class WorkerProcess:
 
     Args:
         sandbox: confines the worker.
-        view: what of the file system the worker sees.
-        limits: what it may take.
-        timeout_seconds: of silence, after which a request has failed.
-        limit_seconds: that it may live, whatever it does.
-        variables: of its environment, beside those of every worker.
+        view: the part of the file system that the worker sees.
+        limits: limits of its resources.
+        timeout_seconds: a request fails after this time without any answer.
+        limit_seconds: longest life of the worker, even if it answers.
+        variables: environment variables in addition to those of every worker.
 
     Attributes:
-        areas: where its pixels lie, once it is started.
-        pid: of the process or of the program around it, likewise.
+        areas: shared memory for its pixels; exists after the start.
+        pid: id of the process, or of the sandbox program around it; exists after the start.
     """
 
     areas: PixelAreas
@@ -112,8 +112,8 @@ class WorkerProcess:
         """Start the process.
 
         Raises:
-            MeasurementError: the system refuses one, for example because disk or memory is full.
-            UsageError: as of ``Sandbox.start``.
+            MeasurementError: the system cannot start one, for example if disk or memory is full.
+            UsageError: as in ``Sandbox.start``.
         """
         self.begin_life()
         worker_read, our_write = os.pipe()
@@ -147,13 +147,13 @@ class WorkerProcess:
             self._log = LogTail(log_read)
             self._log.start()
         except BaseException:
-            # A signal may arrive before the block is entered, and then nobody leaves it.
+            # A signal may arrive before the block is entered; then `__exit__` never runs.
             self._kill()
             raise
         return self
 
     def begin_life(self) -> None:
-        """From now on it may live as long as its limit says."""
+        """Start the time of ``limit_seconds``."""
         self._latest = time.monotonic() + self.limit_seconds
 
     def __exit__(
@@ -162,7 +162,7 @@ class WorkerProcess:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop the process, by force where asking does not help."""
+        """Ask the process to stop, and kill it if it does not."""
         if kind is None:
             with contextlib.suppress(ChannelClosedError, ChannelTimeoutError):
                 self._channel.send(Stop().model_dump(mode="json"), timeout_seconds=STOP_SECONDS)
@@ -175,11 +175,11 @@ class WorkerProcess:
 
     @property
     def log_tail(self) -> str:
-        """The last of what the worker printed."""
+        """The last output of the worker."""
         return self._log.text()
 
     def cpu_seconds(self) -> float | None:
-        """CPU time that the worker, and all it started, took so far; None if it is not told."""
+        """CPU seconds of the worker and all its processes so far; None if unknown."""
         return cpu_seconds(self.pid)
 
     @property
@@ -190,10 +190,10 @@ class WorkerProcess:
     def ask(
         self, request: Request, expected: type[ReplyT], content: bytes = b""
     ) -> tuple[ReplyT, bytes]:
-        """Send a request with its payload; its first answer with that one's.
+        """Send a request with its payload; return its first answer and the answer's payload.
 
         Raises:
-            WorkerError: it failed, there was no answer in time, or one of another kind.
+            WorkerError: the request failed, no answer came in time, or one of the wrong kind.
         """
         try:
             wait = min(self.timeout_seconds, self._left())
@@ -206,12 +206,13 @@ class WorkerProcess:
         return self.receive(request, expected)
 
     def receive(self, request: Request, expected: type[ReplyT]) -> tuple[ReplyT, bytes]:
-        """The next answer to a request; errors as above."""
+        """The next answer to a request; errors as in ``ask``."""
         latest = time.monotonic() + MOST_TIMEOUTS * self.timeout_seconds
         try:
             most = PAYLOADS.get(expected, 0)
             reply, content = self._next_reply(latest, most)
-            # The deadline is one of silence: a race makes many forwards a request.
+            # The timeout limits the time between answers, because one request of a race makes many
+            # forwards.
             while isinstance(reply, Working) and isinstance(request, TimePairs):
                 reply, content = self._next_reply(latest, most)
         except ChannelTimeoutError:
@@ -232,18 +233,18 @@ class WorkerProcess:
         return REPLY.validate_python(message), content
 
     def _left(self) -> float:
-        """Seconds that it may still live."""
+        """Seconds that the worker may still live."""
         return math.inf if math.isinf(self._latest) else max(0.0, self._latest - time.monotonic())
 
     def _silent(self, request: Request) -> WorkerError:
         if not self._left():
-            said = f"during {request.command} its entry reached the limit of its time in all"
-            return self.gone("timeout", said, advice="Raise --entry-timeout if it is slow.")
+            said = f"its entry reached the limit of its total time during {request.command}"
+            return self.gone("timeout", said, advice="Raise --entry-timeout if the entry is slow.")
         said = f"no answer to {request.command} in {self.timeout_seconds:g} s"
-        return self.gone("timeout", said, advice="Raise --timeout if it is slow.")
+        return self.gone("timeout", said, advice="Raise --timeout if the entry is slow.")
 
     def gone(self, kind: FailureKind, message: str, *, advice: str = "") -> WorkerError:
-        """End the worker; the error to raise, with the last line of its log."""
+        """End the worker and return the error to raise, with the last line of its log."""
         self._kill()
         self._log.join(STOP_SECONDS)
         last = self.log_tail.strip().splitlines()[-1:]
@@ -263,7 +264,7 @@ class WorkerProcess:
 
 
 class LogTail(threading.Thread):
-    """Drains a pipe so that the writer never blocks; keeps the last ``LOG_BYTES``."""
+    """Reads a pipe so that the writer never blocks; keeps the last ``LOG_BYTES``."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(daemon=True)
@@ -278,5 +279,5 @@ class LogTail(threading.Thread):
                 del self._content[:-LOG_BYTES]
 
     def text(self) -> str:
-        """What was kept, long lines cut."""
+        """The kept text, with long lines cut."""
         return lines(bytes(self._content).decode(errors="replace"))

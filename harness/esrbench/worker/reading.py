@@ -1,4 +1,4 @@
-"""Weights files read in a worker, where what hides in them can do no harm."""
+"""Read weights files in a worker, where programs hidden in them can do no harm."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from esrbench.worker.launcher import Launcher
 
 SECONDS = 300.0
-"""That reading a file may take."""
+"""Longest time of reading a file, in seconds."""
 
 
 def convert_confined(
@@ -34,18 +34,18 @@ def convert_confined(
     renames: Sequence[tuple[str, str]],
     timeout_seconds: float = SECONDS,
 ) -> tuple[ConversionReport, bytes]:
-    """Have a worker read a file, and check what it sends.
+    """Have a worker read a file, and check its answer.
 
     Args:
         path: the file.
         opened: starts the worker.
-        key: as of ``convert``; so are prefix and renames.
-        prefix: see there.
-        renames: see there.
-        timeout_seconds: that it may take.
+        key: as in ``convert``.
+        prefix: as in ``convert``.
+        renames: as in ``convert``.
+        timeout_seconds: deadline of the worker.
 
     Returns:
-        The names that were taken and left out, and the content of a safetensors file.
+        The names that were used and left out, and the content of a safetensors file.
 
     Raises:
         WeightsError: the file is unsafe, damaged, or not laid out as declared.
@@ -68,17 +68,18 @@ def convert_confined(
 def without_pickle(
     path: Path | None, declared: ReleasedWeights | None = None
 ) -> Iterator[tuple[Path | None, ReleasedWeights | None]]:
-    """A weights file as this process, which nothing confines, may read it.
+    """Give this process, which has no sandbox, a weights file that it can read safely.
 
-    Before torch 2.10 a pickled file could run a program though it was read as data. There a worker
-    makes a copy of its state dict as safetensors; versions of modules and extra state are lost.
+    Before torch 2.10, a pickled file could run a program even if it was read as data. With such a
+    torch, a worker copies its state dict to safetensors; versions of modules and extra state are
+    lost.
 
     Args:
         path: the file, or None for no weights.
-        declared: how it is laid out, if that is known.
+        declared: its layout, if known.
 
     Yields:
-        The file itself or its copy, which is there as long as the block lasts, and its declaration.
+        The file itself or its copy, which exists until the block ends, and its declaration.
 
     Raises:
         WeightsError: the file is unsafe, damaged, altered, or not laid out as declared.

@@ -1,4 +1,4 @@
-"""A session with a worker: load a network, count it, upscale by it, time it."""
+"""A session with a worker: load a network, count it, upscale with it, time it."""
 
 from __future__ import annotations
 
@@ -80,17 +80,17 @@ MOST_SETTLING_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What came of one timed forward.
+    """The result of one timed forward.
 
     Attributes:
         sr: the evaluator's own copy, uint8 (scale*h, scale*w, 3) RGB.
-        seconds: from before LR was revealed until this copy was whole, by the evaluator's
+        seconds: time from before LR was revealed until this copy was complete, by the evaluator's
             monotonic clock.
-        claimed_seconds: of the network alone, by the worker's account.
-        preparation_seconds: of enlarging the LR image, which the evaluator does before the clock
-            starts; None for networks that do not take it enlarged.
-        settling_seconds: from there until the worker had checked what the forward left behind, by
-            the evaluator's clock.
+        claimed_seconds: time of the network alone, as the worker claims.
+        preparation_seconds: time of enlarging the LR image, which the evaluator does before the
+            clock starts; None for networks that do not need it.
+        settling_seconds: time from then until the worker had finished its checks, by the
+            evaluator's clock.
     """
 
     sr: Pixels
@@ -100,14 +100,14 @@ class Delivery:
     settling_seconds: float = 0.0
 
     def without_pixels(self) -> Delivery:
-        """The times alone."""
+        """The same times without the SR image."""
         return replace(self, sr=self.sr[:0, :0].copy())
 
 
 class WorkerSession:
-    """One worker process and what is asked of it, alive within a ``with`` block.
+    """One worker process and its requests, alive within a ``with`` block.
 
-    Every request raises ``WorkerError`` where the worker fails or says what cannot be true.
+    Every request raises ``WorkerError`` if the worker fails or its answer is impossible.
 
     Args:
         process: the worker, not yet started.
@@ -147,9 +147,9 @@ class WorkerSession:
         return self.process.cpu_seconds()
 
     def greet(self) -> None:
-        """Wait until the worker has imported what it needs; it then rests until it is asked.
+        """Wait until the worker has imported its modules; it is then idle until the next request.
 
-        The time that it may live begins then: another entry's pass kept it waiting.
+        Its limited life begins then, because it may have waited for another entry's pass.
         """
         self._ask(Greet(), Settled)
         self.process.begin_life()
@@ -167,13 +167,13 @@ class WorkerSession:
         """Build the network in the worker and load its weights.
 
         Args:
-            descriptor: of the network.
+            descriptor: descriptor of the network.
             scale: upscaling factor.
             weights: which weights.
             protocol: settings.
-            graph: folder of what the protocol's backend runs in place of the network's code.
-            state: those weights as safetensors, empty for random ones, where the worker cannot read
-                their file; None where it can.
+            graph: folder of the graph that the backend runs instead of the network's code.
+            state: the weights as safetensors, empty for random ones, if the worker cannot read
+                their file; otherwise None.
         """
         self._scale, self._input = scale, descriptor.input
         self._enlarges = descriptor.input == "bicubic-hr" or descriptor.color == "y"
@@ -194,7 +194,7 @@ class WorkerSession:
         state: bytes | None = None,
         graph: Path | None = None,
     ) -> Ready:
-        """Build a second network, then two copies of the baseline; each makes a forward."""
+        """Build a second network and two copies of the baseline; each makes a forward."""
         named = None if graph is None else str(graph)
         request = partial(LoadSecond, side=side, converted=state is not None, graph=named)
         return self._load(
@@ -223,7 +223,7 @@ class WorkerSession:
         self._protocol = protocol
         self._monitor = monitor_of(self, ready)
         untrue = impossible(ready, protocol)
-        self._require_possible(untrue and f"its account of its {untrue} cannot be true")
+        self._require_possible(untrue and f"it reported an impossible value for its {untrue}")
         return ready
 
     def time_pairs(
@@ -235,10 +235,10 @@ class WorkerSession:
         candidate_first: bool,
         twin_first: bool,
     ) -> PairedBatch:
-        """Times of the candidate against the baseline; arguments as of ``TimePairs``.
+        """Time the candidate against the baseline; arguments as in ``TimePairs``.
 
-        A batch on the CPU too short for the kernel to tell the load is followed by waiting until
-        it can.
+        The kernel cannot show the load during a very short time. So after a batch on the CPU, this
+        waits until ``SHORTEST_SECONDS`` have passed since its start.
         """
         request = TimePairs(
             count=count,
@@ -283,11 +283,11 @@ class WorkerSession:
             raise self.process.gone("protocol", untrue)
 
     def upscale(self, lr: Pixels, name: str) -> Pixels:
-        """SR of one image, untimed.
+        """Upscale one image untimed.
 
         Args:
             lr: (h, w, 3) RGB uint8.
-            name: of the image.
+            name: name of the image.
 
         Returns:
             (scale*h, scale*w, 3) RGB uint8, the evaluator's own copy.
@@ -298,12 +298,12 @@ class WorkerSession:
         return self.process.areas.take(self._sr_size(lr))
 
     def forward(self, lr: Pixels) -> Delivery:
-        """SR of one image, timed from outside.
+        """Upscale one image, timed from outside the worker.
 
         The clock starts before the worker can know the pixels and stops when they are copied
         out of its reach. Pixels that it writes after that are ignored. Work that it does before
         that is timed. If a network takes the LR image enlarged, or gives luma only, the image is
-        enlarged here, before the clock starts: nobody can gain by not doing so.
+        enlarged here before the clock starts, so no network can save this work.
 
         Args:
             lr: (h, w, 3) RGB uint8.
@@ -323,7 +323,7 @@ class WorkerSession:
         sr = self.process.areas.take(size)
         seconds = time.perf_counter() - start
         if done.sequence != self._sequence:
-            said = f"forward {self._sequence} was answered as {done.sequence}"
+            said = f"it answered forward {self._sequence} with number {done.sequence}"
             raise self.process.gone("protocol", said)
         self.process.receive(request, Settled)
         settling = time.perf_counter() - start - seconds
@@ -331,16 +331,15 @@ class WorkerSession:
         return Delivery(sr, seconds, done.seconds, preparation, settling)
 
     def _require_settled(self, seconds: float, settling: float) -> None:
-        """End a worker that takes its time where none is measured."""
+        """End a worker that takes too long for its checks, which no runtime contains."""
         self._forward_seconds += seconds
         self._settling_seconds += settling
         if self._settling_seconds > MOST_SETTLING_SECONDS + self._forward_seconds:
             raise self.process.gone(
                 "timeout",
-                f"after its forwards, which took {self._forward_seconds:.3g} s in all, it took "
-                f"{self._settling_seconds:.3g} s more until it had settled; it may take as long as "
-                f"they and {MOST_SETTLING_SECONDS:g} s",
-                advice="Leave the worker's checks between forwards alone.",
+                f"its checks after forwards took {self._settling_seconds:.3g} s; the limit is the "
+                f"forwards' time, {self._forward_seconds:.3g} s, plus {MOST_SETTLING_SECONDS:g} s",
+                advice="Remove code that delays the worker's checks between forwards.",
             )
 
     def convert_weights(
@@ -351,28 +350,28 @@ class WorkerSession:
         prefix: str | None,
         renames: Sequence[tuple[str, str]],
     ) -> tuple[ConversionReport, bytes]:
-        """A weights file as safetensors, read in the worker; arguments as of ``ConvertWeights``."""
+        """Convert a weights file to safetensors in the worker; see ``ConvertWeights``."""
         request = ConvertWeights(path=str(path), key=key, prefix=prefix, renames=tuple(renames))
         reply, content = self._ask(request, Converted)
         return reply.report, content
 
     def build(self, folder: Path, words: Sequence[str]) -> dict[str, bytes]:
-        """Compiled modules that a submission's script makes, by path in its folder."""
+        """Compile modules with a submission's script; returns them by path in its folder."""
         request = Build(folder=str(folder), words=tuple(words))
         reply, content = self._ask(request, Built)
         made = self._files(reply.files, content)
         if not all(map(is_module, made)):
-            raise self.process.gone("protocol", "the files that it built are no compiled modules")
+            raise self.process.gone("protocol", "it sent built files that are not compiled modules")
         return made
 
     def export(
         self, policy: ForwardPolicy, calibration: Sequence[Pixels] = ()
     ) -> tuple[Exported, dict[str, bytes]]:
-        """Contents of the graph of the loaded network, and its files by name.
+        """Export the graph of the loaded network; returns its description, and its files by name.
 
         Args:
             policy: names backend and precision.
-            calibration: LR images by which it is quantised, (h, w, 3) RGB uint8 each.
+            calibration: LR images for quantisation, each (h, w, 3) RGB uint8.
         """
         for lr in calibration:
             self.process.areas.reveal(lr, self._enlarged(lr))
@@ -385,7 +384,9 @@ class WorkerSession:
         reply, content = self._ask(request, Exported)
         made = self._files(reply.files, content)
         if set(made) != set(get_backend(policy.backend).files):
-            raise self.process.gone("protocol", f"what it wrote is no graph of {policy.backend}")
+            raise self.process.gone(
+                "protocol", f"it sent a graph that is not one of {policy.backend}"
+            )
         return reply, made
 
     def read_compiled(self) -> bytes:
@@ -395,7 +396,9 @@ class WorkerSession:
     def _files(self, listed: Sequence[tuple[str, int]], content: bytes) -> dict[str, bytes]:
         """The files of a payload, by name."""
         if sum(size for _, size in listed) != len(content):
-            raise self.process.gone("protocol", "its files are not as long as it says")
+            raise self.process.gone(
+                "protocol", "the length of its files differs from what it reported"
+            )
         ends = list(accumulate((size for _, size in listed), initial=0))
         return {
             name: content[begin:end]
@@ -420,7 +423,7 @@ class WorkerSession:
             raise MeasurementError(message, advice="Measure on smaller images.") from None
 
     def _enlarged(self, lr: Pixels) -> Pixels | None:
-        """The LR image by bicubic in SR size, for networks that need it."""
+        """The LR image enlarged to SR size by bicubic interpolation, if the network needs it."""
         return upscale(lr, self._scale, border="mirror") if self._enlarges else None
 
     def _ask(
@@ -431,7 +434,7 @@ class WorkerSession:
         return reply, answered
 
     def _account(self, request: Request, form: TypeAdapter[AccountT], otherwise: str) -> AccountT:
-        """The content of an answer's payload, as JSON of a given form."""
+        """Parse the JSON in an answer's payload."""
         _, content = self._ask(request, Account)
         try:
             account = form.validate_python(read_json(content, "an account"))
@@ -443,16 +446,16 @@ class WorkerSession:
     def _require_own_failures(self, told: object, request: Request) -> None:
         if blames_machine(told):
             said = f"its answer to {request.command} has a failure without a kind"
-            raise self.process.gone("protocol", f"{said}, as only the harness may have")
+            raise self.process.gone("protocol", f"{said}, which only the harness may report")
 
 
 def monitor_of(session: WorkerSession, ready: Ready) -> Monitor:
-    """A monitor of what others do on a worker's CPUs and GPU.
+    """A monitor of the load of others on a worker's CPUs and GPU.
 
     Args:
-        session: the worker; neither its CPU time nor that of this process is load of others, and
-            its processes are no foreign ones on the GPU.
-        ready: its account.
+        session: the worker. The CPU time of the worker and of this process is not load of others,
+            and the worker's processes on the GPU are not foreign.
+        ready: its answer to ``Load``.
     """
 
     def own_seconds() -> float:
@@ -467,7 +470,7 @@ def monitor_of(session: WorkerSession, ready: Ready) -> Monitor:
 
 
 def _code_folders(descriptor: ModelDescriptor) -> tuple[str, ...]:
-    """Folder of an entry's code, unless it is installed."""
+    """Folder of an entry's code; empty if the code is installed."""
     with suppress(EsrbenchError):
         paths = view_paths(descriptor)[0]
         return tuple(str(path if path.is_dir() else path.parent) for path in paths)
@@ -479,11 +482,11 @@ def _size(lr: Pixels) -> tuple[int, int]:
 
 
 def impossible(ready: Ready, protocol: Protocol) -> str | None:
-    """What of a worker's account cannot be true, or None; records repeat the rest.
+    """The impossible part of a worker's answer to ``Load``, or None.
 
     Args:
-        ready: its account.
-        protocol: what it was told.
+        ready: its answer.
+        protocol: the protocol that it was given.
     """
     threads = protocol.threads or cpus_available()
     known = set(available_cpus())
@@ -503,26 +506,26 @@ def impossible_counts(complexity: Complexity, protocol: Protocol) -> str | None:
     """The impossible part of a worker's counts, or None.
 
     Args:
-        complexity: its account.
-        protocol: what it was told.
+        complexity: its answer.
+        protocol: the protocol that it was given.
     """
     if set(complexity.counters) != set(protocol.counters):
         told = ", ".join(sorted(complexity.counters)) or "none"
-        return f"it answers with the counters {told}, not those of the protocol"
+        return f"it used the counters {told}, which are not those of the protocol"
     return None
 
 
 def impossible_memory(memory: Memory | Absent, protocol: Protocol) -> str | None:
-    """What of a worker's account of memory cannot be true, or None; arguments as above."""
+    """The impossible part of a worker's answer about memory, or None."""
     if isinstance(memory, Memory) and not DEVICES[protocol.device].gpu:
-        return "it gives an account of GPU memory, and has no GPU"
+        return "it reported GPU memory, but it has no GPU"
     return None
 
 
 def blames_machine(told: object) -> bool:
-    """Whether a worker's answer holds a failure that is not its network's.
+    """Whether a worker's answer contains a failure that blames the harness or the machine.
 
-    A failure without a kind is the harness's or its machine's, which only the evaluator can tell.
+    Such a failure has no kind; only the evaluator may report one.
     """
     if isinstance(told, Absent):
         return told.kind == "failed" and told.failure is None

@@ -1,4 +1,4 @@
-"""Where in an entry's code an exception came from, without the paths of this machine."""
+"""Find the place in an entry's code that raised an exception, without paths of this machine."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CALL = re.compile(r'File "(.+?)", line (\d+)')
-"""A line of a traceback."""
+"""Matches one line of a traceback."""
 
 
 def place_of(error: BaseException, folders: Sequence[str]) -> str | None:
     """The last line of an entry's code that an exception came through, as ``model.py, line 12``.
 
     Args:
-        error: as it was caught.
+        error: the exception.
         folders: absolute paths of the entry's code.
 
     Returns:
-        None where none of it is in the traceback, or the exception tells its place itself.
+        None if the traceback has no such line, or the exception names its place itself.
     """
     if isinstance(error, SyntaxError):
         return None
@@ -38,10 +38,10 @@ def place_of(error: BaseException, folders: Sequence[str]) -> str | None:
 
 
 def traceback_of(error: BaseException, folders: Sequence[str]) -> str:
-    """The traceback of an exception from an entry's code on, with the paths that imports have.
+    """The traceback of an exception from the entry's code on, with paths as imports have them.
 
     Args:
-        error: as it was caught.
+        error: the exception.
         folders: absolute paths of the entry's code.
     """
     known = [*folders, *(str(Path(each).absolute()) for each in sys.path if each)]
@@ -51,24 +51,24 @@ def traceback_of(error: BaseException, folders: Sequence[str]) -> str:
         ours = [i for i, frame in enumerate(part.stack) if _within(frame.filename, folders)]
         del part.stack[: ours[0] if ours else 0]
         for frame in part.stack:
-            _ = frame.line  # read while its file can be found
+            _ = frame.line  # read the line now, while its file can be found
             frame.filename = relative(frame.filename, known)
         part = part.__cause__ or part.__context__
     return relative("".join(told.format()).rstrip(), folders)
 
 
 def _within(path: str, folders: Sequence[str]) -> bool:
-    """Whether a file is an entry's own; an environment may lie beside its code."""
+    """Whether a file is code of the entry; its folder may also contain an environment."""
     if any(f"/{name}/" in path for name in ("site-packages", "dist-packages")):
         return False
     return any(path.startswith(f"{folder}/") for folder in folders)
 
 
 def place_in(stack: str, folders: Sequence[str]) -> str | None:
-    """The last line of an entry's code in the text of a stack, as ``place_of`` tells it.
+    """The last line of an entry's code in the text of a stack, in the form of ``place_of``.
 
     Args:
-        stack: lines as of a traceback, ``File "...", line 12, in forward`` among them.
+        stack: text with lines such as ``File "...", line 12, in forward``.
         folders: absolute paths of the entry's code.
     """
     found = [(path, line) for path, line in CALL.findall(stack) if _within(path, folders)]

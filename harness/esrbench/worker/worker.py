@@ -1,8 +1,8 @@
 """The process that runs one network: it sees LR pixels, one image at a time, and nothing else.
 
-Started in its sandbox by ``esrbench.sandbox.start``; speaks ``esrbench.worker.messages`` until
-told to stop or its pipe closes. The times that it reports are claims: the network shares this
-process and could forge them.
+``esrbench.sandbox.start`` starts it in its sandbox. It answers ``esrbench.worker.messages`` until
+it receives ``Stop`` or its pipe closes. The times that it reports are claims: the network shares
+this process and could forge them.
 
 It runs in every interpreter that an entry may ask for (Python 3.8, torch 1.13 and numpy, nothing
 else). So requests and answers are plain JSON here, and the evaluator checks every answer. Requests
@@ -45,15 +45,15 @@ if TYPE_CHECKING:
 
 MESSAGE_CHARACTERS = 2000
 PLACED_CHARACTERS = 800
-"""Of what an exception says; the place where it was raised follows."""
+"""Most characters of an exception's message; the place where it was raised follows."""
 BEAT_SECONDS = 10.0
-"""A worker in a long request tells that it works this often, between two forwards."""
+"""Seconds between the signs of life in a long request; they are sent between two forwards."""
 LOADING = frozenset({"load", "load-second", "convert-weights", "build", "export"})
-"""Requests whose failure is one of loading, if it has no kind of its own."""
+"""Requests whose failure counts as a failed load, if it has no kind of its own."""
 
 
 def requested(message: Message) -> SimpleNamespace:
-    """A request with its fields as attributes; ``message`` is all of it."""
+    """A request with its fields as attributes; ``message`` has the whole request."""
     request = SimpleNamespace(**message, message=message)
     if "descriptor" in message:
         request.descriptor = SimpleNamespace(**message["descriptor"])
@@ -68,7 +68,7 @@ def classify(error: BaseException, default: FailureKind) -> FailureKind:
         return "invalid-output"
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return "oom"
-    # The CPU allocator has no exception type of its own.
+    # The CPU allocator raises no exception type of its own.
     if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
         return "oom"
     return default
@@ -77,12 +77,12 @@ def classify(error: BaseException, default: FailureKind) -> FailureKind:
 def failure(
     error: BaseException, default: FailureKind, loads: Sequence[SimpleNamespace] = ()
 ) -> Message:
-    """An exception as an answer; its traceback goes to the log.
+    """Turn an exception into an answer; its traceback goes to the log.
 
     Args:
-        error: as it was caught.
-        default: kind of failure, unless the exception tells another.
-        loads: requests by which the networks were loaded whose code may have raised it.
+        error: the exception.
+        default: kind of failure, unless the exception has its own.
+        loads: requests that loaded the networks whose code may have raised it.
     """
     if isinstance(error, ContenderError):
         told = failure(error.cause, default, loads)
@@ -117,7 +117,7 @@ def failure(
 def _advice_on(module: str, load: SimpleNamespace) -> str:
     """Advice if a module is missing that an entry's code imports."""
     if load.converted:
-        return f"Install what provides {module.partition('.')[0]} in the environment it runs in."
+        return f"Install the package of {module.partition('.')[0]} in the environment it runs in."
     from esrbench.worker.own import advice_on
 
     return advice_on(module, load)
@@ -128,7 +128,7 @@ def loader(request: SimpleNamespace, content: bytes) -> Loader:
 
     Args:
         request: ``Load`` or ``LoadSecond``.
-        content: bytes that came with it.
+        content: payload of the request.
     """
     if request.converted:
         return partial(load_converted, content=content)
@@ -141,8 +141,8 @@ class Conversation:
     """Holds the loaded network and answers requests.
 
     Args:
-        channel: takes answers.
-        areas: where pixels come from and go to.
+        channel: answers are sent here.
+        areas: shared memory for LR and SR pixels.
     """
 
     def __init__(self, channel: Channel, areas: PixelAreas) -> None:
@@ -158,7 +158,7 @@ class Conversation:
 
         Args:
             request: with its fields as attributes.
-            content: bytes that came with it.
+            content: payload of the request.
         """
         command = request.command
         if command == "load":
@@ -177,7 +177,7 @@ class Conversation:
             self.answer_loaded(self.worker, request, content)
 
     def answer_loaded(self, worker: Worker, request: SimpleNamespace, content: bytes) -> None:
-        """Answer a request that concerns the loaded network; arguments as of ``answer``."""
+        """Answer a request about the loaded network; arguments as in ``answer``."""
         command = request.command
         if command == "upscale":
             self.channel.send(worker.upscale(request))
@@ -196,13 +196,13 @@ class Conversation:
             self.answer_own(worker, request)
 
     def load(self, request: SimpleNamespace, content: bytes) -> None:
-        """Load a network; an earlier one is forgotten."""
+        """Load a network; it replaces an earlier one."""
         self.worker = self.pairing = self.own = None
         self.worker = Worker(request, self.areas, loader(request, content))
         self.channel.send(self.worker.opened.ready)
 
     def answer_own(self, worker: Worker, request: SimpleNamespace) -> None:
-        """Answer what only the harness's own environment can."""
+        """Answer a request that only the harness's own environment can answer."""
         from esrbench.worker.own import OwnAnswers
 
         if self.own is None:
@@ -214,14 +214,14 @@ class Conversation:
         self.channel.send({"event": "failed", "kind": "protocol", "message": message})
 
     def beat(self) -> None:
-        """Tell the evaluator that work goes on, but not too often."""
+        """Send a sign of life to the evaluator, but not too often."""
         if time.monotonic() - self._beaten >= BEAT_SECONDS:
             self._beaten = time.monotonic()
             self.channel.send({"event": "working"})
 
 
 def serve(channel: Channel, areas: PixelAreas) -> None:
-    """Answer requests until told to stop or the evaluator is gone."""
+    """Answer requests until ``Stop`` arrives or the evaluator has ended."""
     conversation = Conversation(channel, areas)
     while True:
         try:
@@ -241,11 +241,11 @@ def serve(channel: Channel, areas: PixelAreas) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve on descriptors: requests, answers, LR area, SR area. Then the process ends."""
+    """Serve requests on the given descriptors: requests, answers, LR area, SR area; then exit."""
     requests, answers, lr_fd, sr_fd = map(int, arguments)
     serve(Channel(requests, answers, trusted=True), PixelAreas.open(lr_fd, sr_fd))
     for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # an entry may have put whatever there
+        with suppress(Exception):  # an entry may have replaced these objects
             stream.flush()
-    # Nothing is lost, and it takes half a second to take torch apart.
+    # A normal exit of torch takes half a second and has no benefit.
     os._exit(0)
