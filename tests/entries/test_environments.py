@@ -162,7 +162,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"no\.txt: No such file"):
         read_requirements(tmp_path / "no.txt")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match=r"binary\.txt: no text in UTF-8"):
+    with pytest.raises(UsageError, match=r"binary\.txt: not a text in UTF-8"):
         read_requirements(tmp_path / "binary.txt")
 
 
@@ -215,7 +215,7 @@ def test_uv_is_asked_for_hashes_and_wheels_alone(uv_stands_in, file):
 @pytest.mark.usefixtures("uv_stands_in")
 def test_a_name_is_taken_once_and_an_unknown_one_has_a_suggestion(file, cache):
     create_environment("torch113", file(PINNED), python="3.9")
-    with pytest.raises(UsageError, match="there is an environment 'torch113' already"):
+    with pytest.raises(UsageError, match="an environment is already called 'torch113'"):
         create_environment("torch113", file(PINNED), python="3.9")
     with pytest.raises(UsageError, match="there is no environment 'torch131'") as caught:
         environment_python("torch131")

@@ -91,7 +91,7 @@ def test_what_a_factory_is_called_with(names, fields, given):
 @pytest.mark.parametrize(
     ("names", "fields", "said"),
     [
-        ("width=8", {"scales": (2, 4)}, "which of 2 scales is meant"),
+        ("width=8", {"scales": (2, 4)}, "2 scales are declared"),
         ("upscale=2", {"scales": (2, 4), "options": {"upscale": 2}}, "which of 2 scales"),
         ("scale=1.0, upscale=4", {"scales": (2, 4)}, "which of 2 scales"),
         ("scale, upscale", {}, "scale, upscale may each be the scale"),
@@ -299,7 +299,7 @@ def test_a_network_is_deployed_in_place(tmp_path, model, gains):
     ("deploy", "said", "advice"),
     [
         ("merge", "neither Net nor a part of it has a method 'merge'", "Correct deploy: a method"),
-        ("model:other", "model:other returned another network", "Declare it as prepare"),
+        ("model:other", "model:other returned a new network", "Declare it as prepare"),
         ("model:nothing", "has no attribute 'nothing'", "Define nothing there"),
     ],
 )

@@ -142,7 +142,7 @@ def test_decorator_refuses_what_cannot_be_imported_again(registry):
 def test_decorator_refuses_wrong_fields_by_name(registry):
     with pytest.raises(RegistrationError, match=r"scales.0: .*; min_lr: no such field") as caught:
         register_model("mine", scales=[0], min_lr=3)(dict)
-    assert caught.value.advice == "See ModelDescriptor."
+    assert caught.value.advice == "Correct these fields of ModelDescriptor."
     assert len(registry) == 0
 
 

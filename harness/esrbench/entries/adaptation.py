@@ -1,7 +1,7 @@
 """Wraps a network: padding and tiling that an entry declares, and its data range.
 
-Padding and tiling are part of the network that is measured: they run on its own input, are counted
-and timed, and their memory is taken. An entry that needs them pays for them. Imports torch.
+Padding and tiling are part of the measured network: they run on its input, and their operations,
+time and memory count. So an entry that needs them pays for them. Imports torch.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def adapt(descriptor: ModelDescriptor, network: nn.Module, scale: int) -> nn.Mod
     """A deployed network behind the padding and tiling that its descriptor declares.
 
     Args:
-        descriptor: of the network.
-        network: in the form in which it is deployed.
+        descriptor: descriptor of the network.
+        network: the deployed network.
         scale: upscaling factor.
 
     Returns:
-        The network itself where nothing is declared.
+        The network itself if nothing is declared.
     """
     if descriptor.pad_multiple == 1 and descriptor.tile is None:
         return network
@@ -45,7 +45,7 @@ def adapt(descriptor: ModelDescriptor, network: nn.Module, scale: int) -> nn.Mod
 
 
 class Adapted(nn.Module):
-    """A network that is given whole multiples and tiles, for inputs of any size.
+    """Pads and tiles inputs of any size for a network.
 
     An input (N, C, H, W) is padded below and on the right until H and W are multiples of
     ``multiple``. Padding reflects the image without its edge (PyTorch's ``reflect``). If a side is
@@ -70,7 +70,7 @@ class Adapted(nn.Module):
         """Map (N, C, H, W) to (N, C, factor*H, factor*W).
 
         Raises:
-            MeasurementError: the network's output is not ``factor`` times what it was given.
+            MeasurementError: the network's output is not ``factor`` times as large as its input.
         """
         height, width = int(pixels.shape[-2]), int(pixels.shape[-1])
         padded = self._padded(pixels, height, width)
@@ -130,14 +130,14 @@ class Adapted(nn.Module):
 
 
 def starts(length: int, tile: int, overlap: int) -> Iterator[int]:
-    """First pixels of the tiles of a side: every ``tile - overlap``; the last ends with it."""
+    """First pixels of the tiles of a side: one every ``tile - overlap``; the last ends with it."""
     if length > tile:
         yield from range(0, length - tile, tile - overlap)
     yield length - tile
 
 
 class UnitRange(nn.Module):
-    """A network of another data range or precision, given and giving float32 in [0, 1]."""
+    """Gives a network of any data range and precision an interface of float32 in [0, 1]."""
 
     def __init__(self, network: nn.Module, data_range: float, dtype: torch.dtype) -> None:
         """Wrap ``network``, whose data range is [0, ``data_range``], and cast it to ``dtype``."""

@@ -1,8 +1,8 @@
-"""Reads the branches of a challenge's ``select_model`` without running them.
+"""Read the branches of a challenge's ``select_model`` without running them.
 
-The function is followed statement by statement for one team's number. What reading tells are
-literals, names of what is imported, and which file weights come from; the rest is ``UNKNOWN``. A
-statement that is not understood and may change the network is kept, to be run as it is.
+The reader follows the function statement by statement for one team's number. It finds literals,
+imported names, and the file of the weights; all other values are ``UNKNOWN``. If it does not
+understand a statement that may change the network, it keeps the statement, to be run as it is.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from esrbench.entries.script import Script
 
 MAX_STEPS: Final = 200_000
-"""Most nodes of code that are looked at for one branch."""
+"""Most nodes of code that are read for one branch."""
 MAX_ITEMS: Final = 1000
 MAX_INTEGER: Final = 2**63 - 1
 MAX_PATH_CHARACTERS: Final = 250
 
 _OUTSIDE: Final = frozenset({*sys.stdlib_module_names, "builtins", "cv2", "numpy", "torch"})
-"""Top-level modules that build no network of a team."""
+"""Top-level modules that do not build a team's network."""
 _PASSIVE: Final = frozenset(
     (
         *("bfloat16", "cpu", "cuda", "eval", "float", "half", "requires_grad_", "to"),
         *("train", "type", "zero_grad"),
     )
 )
-"""Methods of a module after which it is the same network."""
+"""Methods that return the same network."""
 _QUERIES: Final = frozenset(
     (
         *("buffers", "children", "modules", "named_buffers", "named_children"),
@@ -53,7 +53,7 @@ _IDLE: Final = frozenset(
         *("range", "sum", "synchronize", "time", "warning", "zeros"),
     )
 ).union(_PASSIVE, _QUERIES)
-"""Functions and methods that change no network which they are given."""
+"""Functions and methods that do not change the networks in their arguments."""
 _PRECISIONS: Final = {"half": "fp16", "float16": "fp16", "bfloat16": "bf16"}
 _FORMAT: Final = re.compile(r"(?:0?\d{0,2}|0?\.\d)[dsf]?", re.ASCII)
 _BINARY: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]]] = {
@@ -96,7 +96,7 @@ def read_branch(script: Script, number: int) -> Branch:
     values = returned if isinstance(returned, tuple | list) else [returned]
     numbers = [each for each in values if isinstance(each, int | float)]
     if not numbers and not reader.withheld:
-        reader.ask("reading does not tell the data range; 1.0 is taken")
+        reader.ask("the data range cannot be read from the code; 1.0 is assumed")
     return Branch(
         number=number,
         line=reader.line,
@@ -126,7 +126,7 @@ class _ReturnedError(Exception):
 
 
 class _Call(NamedTuple):
-    """A call with the values that it is given."""
+    """A call with the values of its arguments."""
 
     node: ast.Call
     arguments: Sequence[Any]
@@ -138,7 +138,7 @@ class _Call(NamedTuple):
 
 
 class _Reader(ast.NodeVisitor):
-    """Follows code; ``visit`` of an expression gives its value."""
+    """Follows code; ``visit`` of an expression returns its value."""
 
     def __init__(self, script: Script, number: int) -> None:
         self.script = script
@@ -176,7 +176,7 @@ class _Reader(ast.NodeVisitor):
         return tuple(self._names.get(name) for name in ("model", "name", "data_range"))
 
     def _follow(self, statements: Sequence[ast.stmt]) -> None:
-        """Statements of the function itself; those that select a team are not noted."""
+        """Follow statements of the function itself; those that select a team are not noted."""
         for statement in statements:
             self._statement = statement
             if isinstance(statement, ast.If) and selects(statement.test, self.script):
@@ -205,7 +205,7 @@ class _Reader(ast.NodeVisitor):
         return value
 
     def generic_visit(self, node: ast.AST) -> Any:
-        """What is not listed here: it may change networks, and is made of the weights it names."""
+        """Visit any other node: it may change networks, and its value comes from its weights."""
         names = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
         values = [self._names.get(each.id) for each in names]
         loops = [each for each in ast.walk(node) if isinstance(each, ast.For | ast.comprehension)]
@@ -221,7 +221,7 @@ class _Reader(ast.NodeVisitor):
         return stored or UNKNOWN
 
     def _look_for_keys(self, node: ast.AST, stored: Stored | None) -> None:
-        """Note the names that a node looks for in a weights file."""
+        """Note the keys that a node looks for in a weights file."""
         match node:
             case ast.Compare(ast.Constant(str(key)), [ast.In()]):
                 keys = [key]
@@ -238,10 +238,10 @@ class _Reader(ast.NodeVisitor):
             known += [key for key in keys if key not in known]
 
     def _touch(self, values: Iterable[Any]) -> Network | None:
-        """Note that the current statement may change the networks among some values.
+        """Note that the current statement may change the networks among these values.
 
         Returns:
-            The first of them.
+            The first of these networks.
         """
         networks = [each for each in values if isinstance(each, Network)]
         for network in networks:
@@ -250,7 +250,7 @@ class _Reader(ast.NodeVisitor):
         return networks[0] if networks else None
 
     def _is_idle(self, statement: ast.stmt) -> bool:
-        """Whether a statement only runs networks, prints, or says what needs a gradient."""
+        """Whether a statement only runs networks, prints, or sets ``requires_grad``."""
         for node in ast.walk(statement):
             match node:
                 case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
@@ -331,7 +331,7 @@ class _Reader(ast.NodeVisitor):
         self._block(node.body)
 
     def visit_Try(self, node: ast.Try) -> None:
-        for handler in node.handlers:  # an extension is built where importing it fails
+        for handler in node.handlers:  # a handler may build an extension after its import failed
             for each in ast.walk(handler):
                 if isinstance(each, ast.Call) and "setup.py" in ast.unparse(each):
                     self.visit(each)
@@ -388,7 +388,7 @@ class _Reader(ast.NodeVisitor):
     def visit_BinOp(self, node: ast.BinOp) -> Any:
         left, right = self.visit(node.left), self.visit(node.right)
         if isinstance(node.op, ast.Div) and isinstance(left, str) and isinstance(right, str):
-            return posixpath.join(left, right)  # as pathlib has it
+            return posixpath.join(left, right)  # pathlib's operator
         function = _BINARY.get(type(node.op))
         if function is None or not _is_small(left) or not _is_small(right):
             return UNKNOWN
@@ -473,7 +473,7 @@ class _Reader(ast.NodeVisitor):
         return self._method(owner, method, call) if method else self._not_understood(call, owner)
 
     def _not_understood(self, call: _Call, owner: Any) -> Any:
-        """A call that gives the network that it is given, or a state dict of the weights."""
+        """Value of an unknown call: the network or the state dict in its arguments, or UNKNOWN."""
         if isinstance(owner, Network) and not isinstance(call.node.func, ast.Attribute):
             return UNKNOWN  # a forward
         touched = self._touch([owner, *call.given])
@@ -493,7 +493,7 @@ class _Reader(ast.NodeVisitor):
             value = Stored(posixpath.normpath(call.given[0]), line=call.node.lineno)
         elif name in _PATHS and texts:
             value = UNKNOWN
-            with contextlib.suppress(TypeError):  # given too few arguments, or too many
+            with contextlib.suppress(TypeError):  # the number of arguments is wrong
                 value = _PATHS[name](*call.arguments)
         elif name in _COMMANDS:
             value = self._run_command(call)
@@ -554,7 +554,7 @@ def _does_nothing(statement: ast.stmt) -> bool:
 
 
 def is_path(value: Any) -> bool:
-    """Whether a value may be asked for as a file."""
+    """Whether a value can be a path in the repository."""
     return isinstance(value, str) and value.isprintable() and len(value) <= MAX_PATH_CHARACTERS
 
 
@@ -566,7 +566,7 @@ def _truth(value: Any) -> Any:
 
 
 def _is_small(value: Any) -> bool:
-    """Whether a value may be computed with: a product of lists or texts can be long."""
+    """Whether operations on a value are allowed: a product of lists or texts can be long."""
     if isinstance(value, int | float):
         return abs(value) <= MAX_INTEGER
     return isinstance(value, str | list | tuple) and len(value) <= MAX_ITEMS

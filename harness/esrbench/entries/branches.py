@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Unknown(Enum):
-    """The value of what reading does not tell."""
+    """A value that cannot be found by reading."""
 
     UNKNOWN = "unknown"
 
@@ -31,10 +31,10 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The content of a weights file, or of one of its keys; or a state dict that is made of it.
+    """The content of a weights file or of one of its keys, or a state dict made from it.
 
     Attributes:
-        file: in the repository.
+        file: path in the repository.
         key: names of the levels, joined by dots; empty for the file itself.
         line: where the file is read.
     """
@@ -50,16 +50,17 @@ class Network:
 
     Attributes:
         target: dotted name of the class or function that is called.
-        arguments: by position; ``UNKNOWN`` or ``Imported`` where no literal is given.
-        keywords: by name, likewise.
-        statement: in which it is called.
-        loaded: whether the branch loads weights into it.
-        weights: where they come from, if reading tells.
-        keys: under which the branch looks for them, in order; empty for the file itself.
+        arguments: positional arguments: literals, ``Imported`` or ``UNKNOWN``.
+        keywords: keyword arguments, with the same kinds of values.
+        statement: statement that calls the target.
+        loaded: whether the branch loads weights into the network.
+        weights: origin of the weights, if it could be read.
+        keys: keys of the file under which the branch looks for the weights, in order; empty for
+            the file itself.
         strict: whether surplus and missing names are errors.
-        precision: ``fp32``, or ``fp16`` or ``bf16`` if the branch converts it.
-        steps: statements that may change it, in order.
-        early: whether one of them comes before the weights.
+        precision: ``fp32``, or ``fp16`` or ``bf16`` if the branch converts the network.
+        steps: statements that may change the network, in order.
+        early: whether one of these statements comes before the weights are loaded.
     """
 
     target: str
@@ -85,21 +86,21 @@ class ExtensionBuild:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """What a branch does.
+    """The result of reading a branch.
 
     Attributes:
-        number: of the team.
-        line: where the branch begins.
-        name: of the entry, as the branch gives it.
+        number: number of the team.
+        line: line where the branch begins.
+        name: name of the entry in the branch.
         data_range: value of white.
         tile: side of tiles, or None.
-        network: None where none is built, or reading does not tell which.
+        network: the network; None if the branch builds none, or it cannot be read from the code.
         withheld: the branch is empty.
-        statements: that run for this team, but those that select it.
-        modules: that the branch imports.
-        files: of the repository that it names.
-        build: an extension that it builds.
-        questions: what could not be told.
+        statements: statements that run for this team, without those that select it.
+        modules: modules that the branch imports.
+        files: files of the repository that the branch names.
+        build: an extension that the branch builds.
+        questions: open questions after reading.
     """
 
     number: int

@@ -1,7 +1,7 @@
-"""Building a network from its declaration: its factory, its hook, and what stands around it.
+"""Build a network from its declaration: factory, hook, padding and tiling.
 
-Imports torch. Runs in every interpreter that a worker may have, so that it needs no more than
-Python 3.8 and torch 1.13.
+Imports torch. It runs in every interpreter that a worker may have, so it needs only Python 3.8 and
+torch 1.13.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class LoadedNetwork:
         network: in the form in which it is deployed, padding and tiling included, in eval mode
             on the CPU; maps float32 (N, 3, H, W) in [0, data_range] to (N, 3, s*H, s*W).
         data_range: value of white in its input and output.
-        state_elements: of every parameter and buffer by name, as it was loaded and before it was
-            deployed; what two names share counts twice, as in a file that holds it twice.
-        layout: fields of ``WeightsLayout``, of a file that is more than the network's state dict.
-        parameters_sha256: of all parameters that were loaded, whatever their names; None without a
-            file.
+        state_elements: count of numbers in all named parameters and buffers after loading, before
+            deploying. A tensor with two names counts twice, as in a file that contains it twice.
+        layout: fields of ``WeightsLayout``, if the file is more than the network's state dict.
+        parameters_sha256: digest of all loaded parameters, independent of their names; None without
+            a file.
     """
 
     network: nn.Module
@@ -52,7 +52,7 @@ class LoadedNetwork:
 def build(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> nn.Module:
     """Build a network as it is trained, with seeded random weights.
 
-    The caller's random state is kept.
+    The caller's random state does not change.
 
     Args:
         descriptor: the network; only its attributes are read.
@@ -64,8 +64,7 @@ def build(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> nn.Modul
 
     Raises:
         RegistrationError: the factory does not exist, cannot be called with the declared
-            arguments, or returns something else. Errors raised
-            by the factory pass through.
+            arguments, or returns a wrong type. Errors raised by the factory pass through.
     """
     with in_folder(descriptor):
         factory = resolve_factory(descriptor.factory, folder=descriptor.folder)
@@ -84,15 +83,15 @@ def build(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> nn.Modul
 
 
 def deploy(descriptor: ModelDescriptor, network: nn.Module) -> nn.Module:
-    """The network in the form in which it is deployed, by what ``deploy`` and ``prepare`` name.
+    """Bring a network into its deployed form, as ``deploy`` and ``prepare`` of its descriptor say.
 
     Args:
-        descriptor: names them; without either the network is returned as it is.
-        network: in eval mode, filled; it may be changed.
+        descriptor: without ``deploy`` and ``prepare`` the network is returned unchanged.
+        network: a network in eval mode with its weights; it may be changed.
 
     Raises:
-        RegistrationError: one of them does not exist, or returns something else than it should.
-            Errors raised by them pass through.
+        RegistrationError: a declared method or function does not exist, or returns a wrong type.
+            Errors raised by it pass through.
     """
     with in_folder(descriptor), torch.no_grad():
         if descriptor.deploy is not None:
@@ -105,9 +104,9 @@ def deploy(descriptor: ModelDescriptor, network: nn.Module) -> nn.Module:
 
 
 def _switch(descriptor: ModelDescriptor, name: str, network: nn.Module) -> None:
-    """Deploy a network in place: by a function, by its own method, or by that of each part.
+    """Deploy a network in place: by a function, by its own method, or by the method of each part.
 
-    A part may drop its own parts when it is switched; those are then not switched any more.
+    A part may drop its own parts when it is deployed; the method of dropped parts is not called.
     """
     called: Iterable[Any]
     if ":" in name:
@@ -121,18 +120,18 @@ def _switch(descriptor: ModelDescriptor, name: str, network: nn.Module) -> None:
     for call in called:
         returned, switched = call(), True
         if isinstance(returned, nn.Module) and ":" in name and returned is not network:
-            message = f"{descriptor.name}: {name} returned another network"
+            message = f"{descriptor.name}: {name} returned a new network"
             advice = "Declare it as prepare, which returns a network; deploy changes it in place."
             raise RegistrationError(message, advice=advice)
     if not switched:
         message = f"{descriptor.name}: neither {type(network).__name__} nor a part of it has a "
         message += f"method {name!r}"
-        advice = "Correct deploy: a method's name, or module:function that is given the network."
+        advice = "Correct deploy: name a method, or a module:function that takes the network."
         raise RegistrationError(message, advice=advice)
 
 
 def deploy_adapted(descriptor: ModelDescriptor, network: nn.Module, scale: int) -> nn.Module:
-    """A network deployed, behind the padding and tiling that its descriptor declares."""
+    """Deploy a network, and add the padding and tiling that its descriptor declares."""
     return adapt(descriptor, deploy(descriptor, network), scale)
 
 
@@ -144,10 +143,10 @@ def _require_network(made: Any, maker: str) -> nn.Module:
 
 
 def makers(descriptor: ModelDescriptor) -> Iterator[Callable[..., Any]]:
-    """The functions that make a network: its factory, and those that deploy it.
+    """The functions that make a network: its factory, and functions that deploy it.
 
     Raises:
-        RegistrationError: one does not exist.
+        RegistrationError: a function does not exist.
     """
     for target in (descriptor.factory, descriptor.prepare, descriptor.deploy):
         if target is not None and ":" in target:

@@ -1,9 +1,9 @@
-"""A challenge's repository as folders of submissions; none of its code is run.
+"""Turn a challenge's repository into folders of submissions; none of its code is run.
 
 The official efficient-SR repositories keep a branch for each team in ``test_demo.py``, code in
-``models/`` and weights in ``model_zoo/``. An entry is the code that its branch imports, copied as
-it is, its weights, and a manifest that says what the branch does. If a manifest cannot express a
-part of the branch, that part is copied into a module beside it.
+``models/`` and weights in ``model_zoo/``. An entry consists of the code that its branch imports,
+unchanged, its weights, and a manifest that describes the branch. If a manifest cannot express a
+part of the branch, that part is copied into a module next to it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Outcome = Literal["imported", "question", "withheld", "kept", "failed"]
 
 MAX_NAME_CHARACTERS: Final = 64
 MAX_VALUES: Final = 1000
-"""Most numbers and texts among the arguments of a factory; a list may stand in many places."""
+"""Most numbers and texts in the arguments of a factory; one list may occur in many places."""
 DEFAULT_SCALE: Final = 4
 WEIGHTS_FOLDER: Final = "model_zoo"
 WEIGHTS_SUFFIXES: Final = (".safetensors", ".pth", ".pt", ".ckpt", ".pkl", ".bin", ".pth.tar")
@@ -60,19 +60,20 @@ _NO_NUMBERS: Final = (float("inf"), float("-inf"))
 
 @dataclass(frozen=True, slots=True)
 class ImportedEntry:
-    """What became of a team's branch.
+    """The result of importing a team's branch.
 
     Attributes:
-        number: of the team.
-        entry: name of the entry and of its folder; empty for one that is withheld.
-        outcome: ``imported``, or with a ``question``; ``withheld`` where the branch is empty,
-            ``kept`` where a folder of that name is there, ``failed`` where nothing was written.
-        line: of the script, where the branch begins.
-        folder: what was written, or None.
-        factory: that builds the network.
+        number: number of the team.
+        entry: name of the entry and of its folder; empty if the branch is empty.
+        outcome: ``imported``; ``question`` if it was imported with open questions; ``withheld`` if
+            the branch is empty; ``kept`` if the folder exists already; ``failed`` if nothing was
+            written.
+        line: line of the script where the branch begins.
+        folder: the written folder, or None.
+        factory: target of the factory that builds the network.
         weights: path of the file in the repository, or None.
         requirements: distributions that its code imports.
-        questions: what reading did not tell.
+        questions: open questions after reading.
     """
 
     number: int
@@ -101,10 +102,10 @@ def import_team(script: Script, number: int, into: Path, *, force: bool = False)
     """Write the entry of one branch of a challenge's script.
 
     Args:
-        script: of the repository.
-        number: of the team, one of the script's.
-        into: folder of submissions; nothing is written outside of it.
-        force: replace an entry of that name.
+        script: script of the repository.
+        number: number of a team in the script.
+        into: folder of submissions; nothing is written outside it.
+        force: replace an existing entry of the same name.
 
     Raises:
         UsageError: ``into`` cannot be written.
@@ -116,7 +117,7 @@ def import_team(script: Script, number: int, into: Path, *, force: bool = False)
         return ImportedEntry(number, "", "withheld", branch.line, questions=(question,))
     folder = into / name
     if folder.exists() and not force:
-        question = Question(branch.line, f"{folder} is there already: --force replaces it")
+        question = Question(branch.line, f"{folder} exists already: --force replaces it")
         return ImportedEntry(number, name, "kept", branch.line, questions=(question,))
     try:
         draft = _draft(script, branch, name)
@@ -144,7 +145,7 @@ def import_team(script: Script, number: int, into: Path, *, force: bool = False)
 
 
 def _entry_name(branch: Branch) -> str:
-    """``teamNN-name``, of the name that the branch gives."""
+    """``teamNN-name``, with the name in the branch."""
     team = f"team{branch.number:02}"
     given = branch.name or (branch.network.target.rpartition(".")[2] if branch.network else "")
     bare = re.sub(rf"^\s*(?:team)?0*{branch.number}(?!\d)[\s_-]*", "", given, flags=re.IGNORECASE)
@@ -153,10 +154,10 @@ def _entry_name(branch: Branch) -> str:
 
 
 def _draft(script: Script, branch: Branch, name: str) -> _Draft:
-    """All that is to be written.
+    """Collect all files and fields of an entry.
 
     Raises:
-        RegistrationError: the branch builds nothing that is in the repository.
+        RegistrationError: the branch builds no network from code of the repository.
     """
     network = branch.network
     team = f"{branch.name or name} of {script.root.resolve().name}".strip()
@@ -175,7 +176,9 @@ def _draft(script: Script, branch: Branch, name: str) -> _Draft:
     modules = [*branch.modules]
     if network is None or _is_whole(network):
         at = network.steps[0].lineno if network and network.steps else branch.line
-        text = f"the branch builds and loads its network by its own lines, in {EXCERPT_MODULE}.py"
+        text = (
+            f"the branch builds and loads its network itself; its lines are in {EXCERPT_MODULE}.py"
+        )
         draft.questions.append(Question(at, text))
         draft.code = excerpt(script, branch.number, build=branch.statements, prepare=())
     else:
@@ -185,7 +188,8 @@ def _draft(script: Script, branch: Branch, name: str) -> _Draft:
     for path in branch.files:
         _add_file(draft, script, script.root / path, path)
     if network is None or not network.loaded:
-        # Its own code loads them. Declared, they are checked, and the entry counts as trained.
+        # The entry's own code loads them. We declare them, so they are checked and the entry counts
+        # as trained.
         named = [path for path in draft.files if path.endswith(WEIGHTS_SUFFIXES)]
         if len(named) == 1:
             _add_weights(draft, script, named[0], branch.line, loaded_by="factory")
@@ -193,10 +197,10 @@ def _draft(script: Script, branch: Branch, name: str) -> _Draft:
 
 
 def _describe(draft: _Draft, script: Script, branch: Branch, network: Network) -> None:
-    """Say in a manifest how a network is built, loaded and deployed, or copy the lines that do.
+    """Declare how a network is built, loaded and deployed, or copy the lines that do it.
 
     Raises:
-        RegistrationError: its module is not in the repository.
+        RegistrationError: the module of the network is not in the repository.
     """
     model = draft.model
     target = _target(script, network)
@@ -234,14 +238,14 @@ def _scale(script: Script) -> int:
 
 
 def _is_whole(network: Network) -> bool:
-    """Whether the branch must build and load the network by its own lines."""
+    """Whether the lines of the branch must build and load the network."""
     if network.loaded:
         return network.early or network.weights is None
     return bool(network.steps) and _deploy_method(network) is None
 
 
 def _deploy_method(network: Network | None) -> str | None:
-    """The method without arguments that alone brings a network into its deployed form."""
+    """The method that deploys a network, if it is the only step and needs no arguments."""
     match network.steps if network else []:
         case [ast.Expr(ast.Call(ast.Attribute(ast.Name(), method), [], []))]:
             return str(method)
@@ -249,7 +253,7 @@ def _deploy_method(network: Network | None) -> str | None:
 
 
 def _target(script: Script, network: Network) -> str:
-    """What is called, as ``module:attribute``."""
+    """The target that the branch calls, as ``module:attribute``."""
     parts = network.target.split(".")
     for end in range(len(parts) - 1, 0, -1):
         module = ".".join(parts[:end])
@@ -260,7 +264,7 @@ def _target(script: Script, network: Network) -> str:
 
 
 def _arguments(script: Script, network: Network) -> dict[str, Any] | None:
-    """``arguments`` and ``kwargs`` of a manifest, or None where it cannot say them."""
+    """``arguments`` and ``kwargs`` of a manifest, or None if it cannot express them."""
     defaults = _defaults(script, network)
     keywords = {
         name: value
@@ -272,7 +276,7 @@ def _arguments(script: Script, network: Network) -> dict[str, Any] | None:
     scales = [name for name in free if name in SCALE_NAMES and name not in keywords]
     default = defaults[scales[0]] if len(scales) == 1 else UNKNOWN
     if isinstance(default, int) and default != _scale(script):
-        keywords[scales[0]] = default  # the branch leaves it at that
+        keywords[scales[0]] = default  # the branch uses the default
     takes_any = "**" in defaults and {*defaults, *keywords}.isdisjoint(SCALE_NAMES)
     if takes_any or not _is_toml([by_position, keywords]):
         return None
@@ -281,7 +285,7 @@ def _arguments(script: Script, network: Network) -> dict[str, Any] | None:
 
 
 def _defaults(script: Script, network: Network) -> dict[str, Any]:
-    """Parameters of a class or function in order, and their defaults where they are literals."""
+    """Parameters of a class or function, in order, with those defaults that are literals."""
     module, _, attribute = _target(script, network).partition(":")
     file = module_file(script.root, module)
     tree = parsed(file) if file else None
@@ -297,7 +301,7 @@ def _defaults(script: Script, network: Network) -> dict[str, Any]:
 
 
 def _literals(given: ast.arguments, *, skipped: int = 0) -> dict[str, Any]:
-    """Parameters but the first ones, with defaults that are literals, else ``UNKNOWN``.
+    """Parameters without the skipped first ones; values are literal defaults or ``UNKNOWN``.
 
     ``**`` stands for keywords of any name.
     """
@@ -312,7 +316,7 @@ def _literals(given: ast.arguments, *, skipped: int = 0) -> dict[str, Any]:
 
 
 def _is_toml(value: Any) -> bool:
-    """Whether TOML has a value, and it is not too long when written out."""
+    """Whether TOML can express a value, and its text is not too long."""
     room = MAX_VALUES
     waiting = [value]
     while waiting:
@@ -334,14 +338,14 @@ def _is_toml(value: Any) -> bool:
 
 
 def _add_weights(draft: _Draft, script: Script, file: str, at: int, **layout: Any) -> None:
-    """Declare a file of weights, or ask for it.
+    """Declare a weights file, or note a question if it cannot be used.
 
     Args:
-        draft: of the entry.
-        script: of the repository.
-        file: path in it.
+        draft: the entry.
+        script: script of the repository.
+        file: path in the repository.
         at: line of the script that reads the file.
-        layout: other fields of ``[weights]``; what is empty is left out.
+        layout: other fields of ``[weights]``; empty ones are left out.
     """
     path = script.root / file
     problem = None
@@ -363,7 +367,7 @@ def _add_weights(draft: _Draft, script: Script, file: str, at: int, **layout: An
 
 
 def _add_code(draft: _Draft, script: Script, modules: Sequence[str], branch: Branch) -> None:
-    """Add the files of modules and of all that they import, and name what is not there.
+    """Add the files of modules and of all their imports, and note those that are missing.
 
     Raises:
         RegistrationError: the package of a team is too large.
@@ -378,7 +382,7 @@ def _add_code(draft: _Draft, script: Script, modules: Sequence[str], branch: Bra
             require_bounded(package)
             files += folder_files(package)
         if tree is None:
-            text = f"{relative} cannot be read as Python, nor what it imports"
+            text = f"{relative} cannot be read as Python, so its imports are unknown"
             draft.questions.append(Question(at, text))
         else:
             files += _named_files(script, tree, relative.parent)
@@ -398,7 +402,7 @@ def _asked(draft: _Draft, tree: ast.Module) -> list[str]:
     """Actions of code that the sandbox or the declared precision may not allow."""
     asked = []
     if any(name.startswith(_COMPILING) for name in _imports(tree, ())):
-        asked.append("compiles an extension while it runs, which the sandbox refuses")
+        asked.append("compiles an extension while it runs, which the sandbox forbids")
     halved = any(isinstance(each, ast.Attribute) and each.attr == "half" for each in running(tree))
     if halved and "precision" not in draft.model:
         asked.append(
@@ -408,7 +412,7 @@ def _asked(draft: _Draft, tree: ast.Module) -> list[str]:
 
 
 def _reached(script: Script, modules: Sequence[str]) -> dict[Path, ast.Module | None]:
-    """The files of modules and of all that they import, and what is in them."""
+    """The files of modules and of all their imports, with their parsed code."""
     reached: dict[Path, ast.Module | None] = {}
     waiting = [*modules]
     while waiting:
@@ -429,7 +433,7 @@ def _imports(tree: ast.Module, place: tuple[str, ...], *, is_package: bool = Fal
 
 
 def _named_files(script: Script, tree: ast.Module, folder: PurePath) -> list[Path]:
-    """Files of the repository that code names by a text, such as weights that it opens."""
+    """Files of the repository whose paths occur as texts in code, such as weights that it opens."""
     texts = {
         node.value
         for node in running(tree)
@@ -446,7 +450,7 @@ def _named_files(script: Script, tree: ast.Module, folder: PurePath) -> list[Pat
 
 
 def _requirements(script: Script, tree: ast.Module, built: str | None) -> list[str]:
-    """Distributions of what a module imports when it is imported itself, but for what is built."""
+    """Distributions that the import of a module needs, without the compiled extension."""
     names: list[str] = []
     for statement in tree.body:
         if isinstance(statement, ast.Import):
@@ -468,19 +472,20 @@ def _requirements(script: Script, tree: ast.Module, built: str | None) -> list[s
 def _add_build(
     draft: _Draft, script: Script, branch: Branch, code: Mapping[Path, ast.Module]
 ) -> str | None:
-    """Declare how an extension is compiled that an entry imports, and add its sources.
+    """Declare how to compile an extension that an entry imports, and add its sources.
 
-    Code that does without it is measured with it and counted without. Sources that only CUDA
-    compiles are left out of such an entry, so that it runs on a CPU.
+    If the code also runs without the extension, it is measured with it and counted without it. If
+    such an extension needs CUDA to compile, its sources are left out, so that the entry runs on a
+    CPU.
 
     Args:
-        draft: of the entry.
-        script: of the repository.
-        branch: of the team, which may build it.
-        code: of the entry, by file.
+        draft: the entry.
+        script: script of the repository.
+        branch: branch of the team, which may build the extension.
+        code: code of the entry, by file.
 
     Returns:
-        The top-level name that it is imported by; None where there is none.
+        The top-level name of the extension's import; None if there is no extension.
     """
     modules = (
         (module_name(file.relative_to(script.root)), file.name == "__init__.py", tree)
@@ -490,8 +495,8 @@ def _add_build(
     if use is None:
         if build is not None:
             _add_sources(draft, script, build.folder, beside=True)
-            text = "reading does not tell what the extension is called that it builds: if it does "
-            text += f'not run without, declare build = "{build.command}"'
+            text = "the name of the extension that it builds cannot be read from the code: if it "
+            text += f'needs this extension, declare build = "{build.command}"'
             draft.questions.append(Question(branch.line, text))
         return None
     extension = use.extension
@@ -505,21 +510,23 @@ def _add_build(
         declared["pure_torch"] = draft.model["factory"]
     if use.optional and extension.needs_cuda:
         lines = " and ".join(f'{name} = "{value}"' for name, value in declared.items())
-        text = f"does without {extension.name}, which only CUDA compiles: for a GPU declare {lines}"
+        text = (
+            f"runs without {extension.name}, which needs CUDA to compile: for a GPU declare {lines}"
+        )
         draft.questions.append(Question(branch.line, text))
     else:
         draft.model |= declared
     if not use.optional:
-        text = f"needs {extension.name}, which is compiled: counts are absent until pure_torch "
+        text = f"needs the compiled {extension.name}: counts are absent until pure_torch "
         text += "names a factory without it"
         draft.questions.append(Question(branch.line, text))
     return extension.name.partition(".")[0]
 
 
 def _add_sources(draft: _Draft, script: Script, folder: str, *, beside: bool) -> None:
-    """Copy an extension's folder to where it lies, or what is in it beside the manifest.
+    """Copy an extension's folder to the same place, or its content next to the manifest.
 
-    Of the repository's own folder only the script is copied, and the files that it names.
+    From the repository's top folder, only the script and the files that it names are copied.
     """
     root = script.root / folder
     files = [*folder_files(root)] if folder != "." else [root / SETUP]
@@ -531,9 +538,9 @@ def _add_sources(draft: _Draft, script: Script, folder: str, *, beside: bool) ->
 
 
 def _add_file(draft: _Draft, script: Script, source: Path, path: str) -> None:
-    """Have a file copied, unless it is none or a link leads out of the repository."""
+    """Add a file to the copies, unless it is no file or a link leads out of the repository."""
     if not _is_within(source, script.root) or not source.is_file():
-        text = f"{path} is no file of the repository, and is left out"
+        text = f"{path} is not a file of the repository, so it is left out"
         draft.questions.append(Question(1, text))
     else:
         draft.files[path] = source
@@ -547,8 +554,8 @@ def _write(draft: _Draft, folder: Path) -> None:
     """Write an entry whole or not at all.
 
     Raises:
-        RegistrationError: it is no entry.
-        OSError: it cannot be written.
+        RegistrationError: the entry is not valid.
+        OSError: the folder cannot be written.
     """
     mark = secrets.token_hex(4)
     made = folder.parent / f".{folder.name}.{mark}" / folder.name

@@ -33,19 +33,19 @@ IDENTIFIER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
 
 Scale = Annotated[int, Field(ge=1, le=16)]
 DataRange = Annotated[float, Field(ge=1e-3, le=1e6)]
-"""Value of white: 1, 255, 65535 or the like; far from where floats lose their digits."""
+"""Value of white: 1, 255, 65535 or similar, in a range where floats are precise."""
 MAX_LR_SIDE = 1024
-"""Most that the smallest LR image of a network may have in height and width."""
+"""Largest allowed height and width of a network's smallest LR image."""
 MAX_TILE_SIDE = 4096
 Precision = Literal["fp32", "fp16", "bf16"]
 MAX_TEXT_CHARACTERS = 300
 MAX_INTEGER = 2**63 - 1
 MAX_LEVELS = 8
-"""Most lists and tables within one another among a factory's arguments."""
+"""Most levels of nested lists and tables in a factory's arguments."""
 
 
 def printable(text: str) -> str:
-    """Refuse what could move a terminal's cursor or hide text in a table."""
+    """Raise an error for characters that could move a terminal's cursor or hide text in a table."""
     if visible(text) != text:
         message = "expected one line of printable characters"
         raise ValueError(message)
@@ -53,7 +53,7 @@ def printable(text: str) -> str:
 
 
 def _argument(value: object, level: int = 0) -> Any:
-    """A value as TOML has it, copied; a tuple becomes a list, as it does on its way to a worker."""
+    """A copy of a value with TOML's types; a tuple becomes a list, as in a message to a worker."""
     if level > MAX_LEVELS:
         message = f"expected lists and tables of at most {MAX_LEVELS} levels"
         raise ValueError(message)
@@ -92,7 +92,7 @@ CitationKey = Annotated[str, Field(pattern=CITATION_KEY_PATTERN)]
 
 
 class Paper(Frozen):
-    """Where a network was published; ``key`` is what LaTeX cites it by."""
+    """Publication of a network; LaTeX cites it by ``key``."""
 
     title: str
     venue: str
@@ -102,7 +102,7 @@ class Paper(Frozen):
 
     @property
     def reference(self) -> str:
-        """As a list of references prints it."""
+        """One line for a list of references."""
         link = f", {self.url}" if self.url else ""
         return f"{self.title}. {self.venue}, {self.year}{link}"
 
@@ -128,7 +128,7 @@ class PublishedFigure(Frozen):
     @classmethod
     def _known(cls, metric: str) -> str:
         if metric not in METRICS:
-            message = f"there is no metric {metric!r}; known are {', '.join(METRICS)}"
+            message = f"there is no metric {metric!r}; the metrics are {', '.join(METRICS)}"
             raise ValueError(message)
         return metric
 
@@ -144,19 +144,19 @@ class ReleasedWeights(Frozen):
     Attributes:
         scale: upscaling factor it was trained for.
         filename: name in the cache and in mirrors, or path in its submission's folder.
-        url: official address, or None where the file lies in its submission's folder.
+        url: official address, or None if the file lies in its submission's folder.
         bytes: exact size.
         sha256: hash of the file.
-        key: names under which the state dict may be nested, the first that is there; empty for the
-            file itself; none to look for it, as ``read_weights`` does.
-        prefix: of the keys that are loaded, without it (``module.``); empty for all keys; None
-            to look for one, as ``read_weights`` does.
+        key: names under which the state dict may be nested; the first existing one counts. Empty
+            for the file itself; None to search, as ``read_weights`` does.
+        prefix: prefix of the keys to load (``module.``), which is removed; empty for all keys; None
+            to search, as ``read_weights`` does.
         data_range: value of white in the network's input and output (1 or 255).
         renames: (theirs, ours) pairs of dotted key parts; wherever ``theirs`` stands as whole
             parts of a key it becomes ``ours``, in one pass from the left, longest pair first.
-        ignore: patterns, as of ``fnmatch``, of keys that may be surplus.
-        loaded_by: ``factory`` where the network's own code loads the file, which is then only
-            checked; None where esrbench loads it.
+        ignore: patterns for ``fnmatch`` of surplus keys that are allowed.
+        loaded_by: ``factory`` if the network's own code loads the file, which is then only checked;
+            None if esrbench loads it.
         licence: as stated by the publisher.
     """
 
@@ -180,31 +180,31 @@ class NetworkFacts(Frozen):
     Attributes:
         name: lower-case identifier.
         summary: one line for lists.
-        display_name: in tables and figures of papers; None for ``name``.
+        display_name: name in tables and figures of papers; None for ``name``.
         scales: upscaling factors it is defined for.
         factory: ``module:attr`` or ``path/to/file.py:attr``, called with ``arguments``, ``options``
             and the scale. It returns an ``nn.Module`` that maps float32 (N, C, H, W) in
             [0, data_range] to (N, C, scale*H, scale*W). ``color`` decides C, ``input`` decides H
             and W. While a submission is built, the working directory is its folder.
-        arguments: of the factory: a list by position, or a table by keyword.
+        arguments: arguments of the factory: a list by position, or a table by keyword.
         options: keyword arguments of the factory.
-        scale_argument: keyword under which the factory takes the scale; where it is left out, the
-            factory's signature tells, see ``factories.arguments_of``.
-        prepare: target, like ``factory``, of a hook that is given the network
-            with its weights, in eval mode on the CPU, and returns the network in the form in
-            which it is deployed (re-parameterised, folded, pruned); it runs before every probe.
-        deploy: method of the network, or of its parts where it has none of that name, or target
-            of a function that is given the network; called once the weights are loaded, it brings
-            the network into the form in which it is deployed, in place.
+        scale_argument: keyword of the factory for the scale; if left out, the factory's signature
+            decides, see ``factories.arguments_of``.
+        prepare: target, like ``factory``, of a hook. It gets the network with its weights, in eval
+            mode on the CPU, and returns the deployed network (re-parameterised, folded, pruned). It
+            runs before every probe.
+        deploy: name of a method of the network, or of its parts if the network has no such method;
+            or target of a function that gets the network. It is called after the weights are
+            loaded, and brings the network into its deployed form in place.
         build: Python script in the submission's folder, and its arguments, that compiles modules
             beside its sources: ``setup.py build_ext --inplace``.
-        pure_torch: ``module:attr`` of a factory of the same network without what is built, on which
-            it is counted; ``factory`` itself is then imported where nothing is built.
+        pure_torch: ``module:attr`` of a factory of the same network without compiled modules, for
+            counting; ``factory`` itself must then be importable without them.
         data_range: value of white for weights that declare nothing else.
-        color: ``rgb`` (C = 3), or ``y`` (C = 1): BT.601 luma of range 16 to 235, divided by 255
-            and multiplied by the data range.
-        input: ``lr``, or ``bicubic-hr``: the LR image enlarged by bicubic beforehand, so that
-            input and output have the size of HR.
+        color: ``rgb`` (C = 3), or ``y`` (C = 1): BT.601 luma with the range 16 to 235, divided by
+            255 and multiplied by the data range.
+        input: ``lr``, or ``bicubic-hr``: the LR image is first enlarged by bicubic interpolation,
+            so that input and output have the size of HR.
         min_lr_size: smallest LR side that the network accepts.
         pad_multiple: height and width of the network's input are padded up to a multiple of
             this; its output is cropped again.
@@ -273,7 +273,7 @@ class NetworkFacts(Frozen):
 
 
 class ModelDescriptor(NetworkFacts):
-    """Everything a probe needs to know of a network before importing it, and ``NetworkFacts``.
+    """``NetworkFacts``, and everything else a probe must know about a network before importing it.
 
     Attributes:
         role: ``network``, or ``floor`` for an interpolation baseline: shown, never ranked.
@@ -282,12 +282,12 @@ class ModelDescriptor(NetworkFacts):
         published: figures to compare with.
         weights: released checkpoints, at most one a scale.
         submitted: checkpoints in its own folder, at most one a scale.
-        folder: absolute path of the submission's folder, in which its factory and its hook are
-            looked up; None for all that is installed or registered by code.
-        sources: the submission's own folder, where ``folder`` is a copy with what was compiled.
-        built_sha256: of the files in that folder where some were compiled of others, else None.
+        folder: absolute path of the submission's folder, which contains its factory and its hook;
+            None for a network that is installed or registered by code.
+        sources: the submission's own folder, if ``folder`` is a copy with compiled modules.
+        built_sha256: digest of the files in ``folder``, if it has compiled modules, else None.
         team: who submitted it.
-        requirements: distributions it needs beside the harness's own, as for pip.
+        requirements: distributions it needs in addition to the harness's own, as for pip.
         origin: distribution or file that registered it; set on registration.
     """
 

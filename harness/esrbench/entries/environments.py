@@ -1,7 +1,7 @@
 """Python environments of entries: made by uv from a lock with hashes, and kept in the cache.
 
-Installing is a command of its own and never a side effect of a run. Only wheels are taken, so that
-nothing of them runs while they are installed. Installed packages may run code whenever the
+Installing is a command of its own and never a side effect of a run. Only wheels are used, so that
+no code runs during installation. Installed packages may run code whenever the
 environment's interpreter starts. So it starts only in a sandbox.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 NAME_PATTERN: Final = r"[a-z0-9][a-z0-9._-]{0,63}"
 NEEDED: Final = frozenset({"torch", "numpy"})
-"""What a worker cannot do without."""
+"""Distributions that every worker needs."""
 MAX_REQUIREMENTS_BYTES: Final = 64 * 1024
 
 _WISHES = "requirements.txt"
@@ -42,9 +42,9 @@ class EntryEnvironment:
     """An environment that is complete.
 
     Attributes:
-        name: by which commands know it.
-        interpreter: of the environment.
-        version: of Python.
+        name: name for commands.
+        interpreter: interpreter of the environment.
+        version: version of Python.
         packages: versions of installed distributions, by name.
     """
 
@@ -58,18 +58,18 @@ def create_environment(name: str, requirements: Path, *, python: str) -> EntryEn
     """Make an environment: resolve, lock with hashes, and install the locked wheels.
 
     Args:
-        name: of the new environment.
-        requirements: a file with a requirement a line, as for pip, without options and URLs.
+        name: name of the new environment.
+        requirements: a file with one requirement a line, as for pip, without options and URLs.
         python: version (``3.9``) or path of an interpreter; uv looks for it, and may download one.
 
     Raises:
-        UsageError: the name is taken or no name, the file is wrong or names no torch or numpy, uv
-            is not installed, or it cannot do what is asked for; the last it said is in the message.
+        UsageError: the name is taken or not valid, the file is wrong or lacks torch or numpy, or uv
+            is not installed or fails; the message has its last output.
         DataError: the cache cannot be written.
     """
     folder = _folder(name)
     if folder.exists():
-        message = f"there is an environment {name!r} already"
+        message = f"an environment is already called {name!r}"
         advice = f"Choose another name, or remove it by `esrbench env remove {name}`."
         raise UsageError(message, advice=advice)
     wishes = read_requirements(requirements)
@@ -86,7 +86,7 @@ def create_environment(name: str, requirements: Path, *, python: str) -> EntryEn
         )
         missing = sorted(NEEDED - _locked(staging).keys())
         if missing:
-            message = f"{requirements}: no {' and no '.join(missing)} among the requirements"
+            message = f"{requirements}: the requirements lack {' and '.join(missing)}"
             advice = (
                 "An entry runs with torch 1.13 or newer and numpy: add a line for each, such as "
                 "torch==1.13.1 and numpy<2."
@@ -100,12 +100,12 @@ def read_requirements(path: Path) -> tuple[str, ...]:
     """The requirements in a file, without comments.
 
     Raises:
-        UsageError: it cannot be read, has none, or a line is something else, such as an option, a
-            URL or a path.
+        UsageError: the file cannot be read, has no requirement, or a line is something else, such
+            as an option, a URL or a path.
     """
     advice = (
-        "Write one requirement a line, such as einops>=0.7. Where else than at the usual index uv "
-        "looks is set by its variables, such as UV_EXTRA_INDEX_URL."
+        "Write one requirement a line, such as einops>=0.7. To use another package index, set uv's "
+        "variables, such as UV_EXTRA_INDEX_URL."
     )
     try:
         if path.stat().st_size > MAX_REQUIREMENTS_BYTES:
@@ -113,7 +113,7 @@ def read_requirements(path: Path) -> tuple[str, ...]:
             raise UsageError(message, advice=advice)
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no text in UTF-8"
+        reason = error.strerror if isinstance(error, OSError) else "not a text in UTF-8"
         raise UsageError(f"{path}: {reason}", advice="Check the path.") from error
     found: list[str] = []
     for number, written in enumerate(text.splitlines(), 1):
@@ -125,11 +125,13 @@ def read_requirements(path: Path) -> tuple[str, ...]:
         except InvalidRequirement:
             plain = None
         if plain is None or plain.url is not None:
-            message = f"{path}: line {number}: {line(wish, 80)!r} is no requirement of a version"
+            message = (
+                f"{path}: line {number}: {line(wish, 80)!r} is not a requirement with a version"
+            )
             raise UsageError(message, advice=advice)
         found.append(str(plain))
     if not found:
-        raise UsageError(f"{path}: there is no requirement in it", advice=advice)
+        raise UsageError(f"{path}: the file has no requirement", advice=advice)
     return tuple(found)
 
 
@@ -137,7 +139,7 @@ def environment_python(name: str) -> Path:
     """Path of an environment's interpreter, which only a sandbox may start.
 
     Raises:
-        UsageError: there is no such environment, or the Python that it was made with is gone.
+        UsageError: there is no such environment, or its Python was removed.
     """
     folder = _folder(name)
     if not folder.is_dir():
@@ -148,14 +150,14 @@ def environment_python(name: str) -> Path:
         raise UsageError(message, advice=advice)
     interpreter = _interpreter(folder)
     if not interpreter.is_file():
-        message = f"the environment {name!r} has lost its Python, {interpreter.resolve()}"
-        advice = f"Install that again. Or run `esrbench env remove {name}` and create it again."
+        message = f"the Python of the environment {name!r} is missing: {interpreter.resolve()}"
+        advice = f"Install it again, or run `esrbench env remove {name}` and create it again."
         raise UsageError(message, advice=advice)
     return interpreter
 
 
 def list_environments() -> list[EntryEnvironment]:
-    """All environments, by name; nothing of them is run."""
+    """All environments, sorted by name; no code of them is run."""
     return [_described(_folder(name)) for name in _names()]
 
 
@@ -163,16 +165,16 @@ def remove_environment(name: str) -> None:
     """Remove an environment.
 
     Raises:
-        UsageError: there is none of that name.
-        DataError: it cannot be removed.
+        UsageError: there is no environment of that name.
+        DataError: the environment cannot be removed.
     """
     folder = _folder(name)
     if not folder.is_dir():
         message = f"there is no environment {name!r}"
         known = ", ".join(_names()) or "none"
-        raise UsageError(message, advice=f"There are: {known}.")
+        raise UsageError(message, advice=f"Existing environments: {known}.")
     with usable(folder.parent):
-        # In one step: what is half removed is no environment.
+        # Rename it first: a partly removed folder must not count as an environment.
         doomed = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder.parent))
         folder.rename(doomed / name)
         shutil.rmtree(doomed)
@@ -209,7 +211,7 @@ def _described(folder: Path) -> EntryEnvironment:
 
 
 def _locked(folder: Path) -> dict[str, str]:
-    """Versions by name of distribution, as locked."""
+    """Locked versions, by name of distribution."""
     pins = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", _text(folder / _LOCK), re.MULTILINE)
     return {canonicalize_name(name): version for name, version in pins}
 
@@ -232,10 +234,10 @@ def _uv() -> str:
 
 
 def _run(uv: str, *arguments: str) -> None:
-    """Have uv do something, by no settings but those of its variables.
+    """Run uv with no settings except its environment variables.
 
     Raises:
-        UsageError: it could not.
+        UsageError: uv failed.
     """
     command = [uv, *arguments, "--no-config", "--no-progress"]
     done = subprocess.run(  # noqa: S603 - uv itself, no shell

@@ -1,4 +1,4 @@
-"""Lines of a challenge's script as functions of a module, for what a manifest cannot say."""
+"""Write lines of a challenge's script that a manifest cannot express as functions of a module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from esrbench.entries.script import Script
 
 EXCERPT_MODULE: Final = "branch"
-"""The module that holds them, beside the manifest."""
+"""Name of that module, which lies next to the manifest."""
 
 
 def excerpt(
@@ -23,14 +23,13 @@ def excerpt(
     """The code of a module with a function ``build``, ``prepare``, or both.
 
     Args:
-        script: of the repository.
-        number: of the team.
-        build: statements after which the network is there; empty for no such function.
-        prepare: statements that change a network with its weights, likewise.
+        script: script of the repository.
+        number: number of the team.
+        build: statements that make the network; empty for no function ``build``.
+        prepare: statements that change a network with its weights; empty for no such function.
 
     Returns:
-        Statements as Python writes them, without comments, after those of the script's top level
-        that they need.
+        The statements without comments, after the top-level statements that they need.
     """
     functions = ""
     if build:
@@ -46,12 +45,12 @@ def excerpt(
 def needed_before(
     statements: Sequence[ast.stmt], used: Sequence[ast.stmt], known: Sequence[str] = ()
 ) -> list[ast.stmt]:
-    """The statements that define names which others use, directly or indirectly.
+    """The statements that define the names in other statements, directly or indirectly.
 
     Args:
-        statements: in order, of which those before the first of ``used`` count.
-        used: in order.
-        known: names that need not be given.
+        statements: candidates in order; only those before the first of ``used`` count.
+        used: the other statements, in order.
+        known: names that need no definition.
     """
     wanted = {name for each in used for name in used_names(each)} - {*known}
     kept: list[ast.stmt] = []
@@ -73,7 +72,7 @@ def network_name(script: Script) -> str:
 
 
 def _function(script: Script, number: int, head: str, statements: Sequence[ast.stmt]) -> str:
-    """A function that binds the parameters of the script's function, as far as they are used."""
+    """The text of a function; it first sets the parameters of the script's function it uses."""
     used = {name for each in statements for name in used_names(each)}
     lines = []
     for argument in script.function.args.args:

@@ -1,7 +1,4 @@
-"""Extensions that a repository builds from source, as its ``setup.py`` files name them.
-
-None of these files is run.
-"""
+"""Find the extensions that the ``setup.py`` files of a repository build; no file is run."""
 
 from __future__ import annotations
 
@@ -26,9 +23,9 @@ class Extension:
     """A module that a script compiles.
 
     Attributes:
-        name: dotted, as the script names it.
-        folder: of the script, in parts from the repository's root.
-        needs_cuda: it is compiled by CUDA's compiler.
+        name: dotted name in the script.
+        folder: folder of the script, in parts from the repository's root.
+        needs_cuda: CUDA's compiler is needed.
     """
 
     name: str
@@ -37,7 +34,7 @@ class Extension:
 
     @property
     def place(self) -> tuple[str, ...]:
-        """Name in parts of the module that building in place makes, from the repository's root."""
+        """Parts of the module's name from the repository's root, if it is built in place."""
         return (*self.folder, *self.name.split("."))
 
 
@@ -46,9 +43,9 @@ class Use:
     """An extension that code imports.
 
     Attributes:
-        extension: that is imported.
-        in_place: by the name under which the script's folder has it; otherwise by its name alone.
-        optional: the code does without where it is not there.
+        extension: the extension.
+        in_place: imported from the script's folder; otherwise by its own name alone.
+        optional: the code also runs without it.
     """
 
     extension: Extension
@@ -83,8 +80,8 @@ def use_of(
     """The first extension that some modules import, or None.
 
     Args:
-        extensions: that there are.
-        code: of each module: its name in parts, whether it is a package, and what is in it.
+        extensions: known extensions.
+        code: for each module the parts of its name, whether it is a package, and its parsed code.
     """
     imports = [
         (parts, optional)
@@ -103,7 +100,7 @@ def use_of(
 def _imports(
     tree: ast.Module, place: tuple[str, ...], *, is_package: bool
 ) -> Iterator[tuple[tuple[str, ...], bool]]:
-    """The imports of a module, and whether it catches that one is missing."""
+    """The imports of a module, each with whether the module catches its failure."""
     caught = {
         id(node)
         for each in ast.walk(tree)
@@ -119,7 +116,7 @@ def _imports(
 
 
 def _does_without(handler: ast.ExceptHandler) -> bool:
-    """Whether a handler goes on where a module is not there."""
+    """Whether a handler goes on after an import failed."""
     kinds = [each.id for each in ast.walk(handler.type or handler) if isinstance(each, ast.Name)]
     catches = handler.type is None or not _CAUGHT.isdisjoint(kinds)
     return catches and not any(isinstance(each, ast.Raise) for each in ast.walk(handler))

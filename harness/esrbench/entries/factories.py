@@ -1,6 +1,6 @@
-"""Calls a factory with its declared arguments, and with the scale if it takes one.
+"""Call a factory with its declared arguments, and with the scale if it takes one.
 
-Runs where the factory is imported, which for a submission is its worker.
+This runs in the process that imports the factory: for a submission, its worker.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ SCALE_NAMES: Final = (
     "scale_factor",
     "sr_rate",
 )
-"""Under which networks of the field take their scale."""
+"""Usual names of the parameter for the scale in networks of this field."""
 _SHOWN_CHARACTERS: Final = 300
 
 
 def in_folder(descriptor: ModelDescriptor) -> contextlib.AbstractContextManager[None]:
-    """The folder of a submission as working directory, while the block lasts.
+    """Make the folder of a submission the working directory for a block.
 
     Constructors open files such as ``model_zoo/x.pth`` relative to it.
     """
@@ -58,10 +58,10 @@ def arguments_of(
 
     The scale is passed as ``scale_argument`` if there is one. Otherwise it is passed under the
     name of ``SCALE_NAMES`` that is a parameter of the factory. A factory without such a parameter
-    that takes any keyword gets ``scale``. It is not passed where the declared arguments have one
-    of these names, and where the factory has none of them and only one scale is declared. If there
-    are several of these names, the only one without a default is used; if each has one and only
-    one scale is declared, all keep it.
+    that takes any keyword gets ``scale``. It is not passed if the declared arguments have one of
+    these names, or if the factory has no such parameter and only one scale is declared. If the
+    factory has several such parameters, the only one without a default is used; if all have
+    defaults and only one scale is declared, all keep their defaults.
 
     Args:
         descriptor: declares arguments and scales.
@@ -69,8 +69,8 @@ def arguments_of(
         scale: upscaling factor.
 
     Raises:
-        RegistrationError: the factory does not take the declared arguments, or it does not tell
-            under which name it takes the scale.
+        RegistrationError: the factory does not accept the declared arguments, or the parameter for
+            the scale cannot be determined.
     """
     declared = copy.deepcopy(descriptor.arguments)
     by_position = [] if isinstance(declared, dict) else declared
@@ -132,7 +132,7 @@ def _keyword_field(descriptor: ModelDescriptor) -> str:
 def _scale_name(
     descriptor: ModelDescriptor, signature: inspect.Signature, given: AbstractSet[str]
 ) -> str | None:
-    """The keyword under which a factory takes the scale, or None where it is not passed."""
+    """The keyword for the scale, or None if it is not passed."""
     parameters = signature.parameters.values()
     any_name = any(each.kind is each.VAR_KEYWORD for each in parameters)
     by_name = {
@@ -159,7 +159,9 @@ def _scale_name(
             problem = f"{', '.join(required)} may each be the scale"
             raise _unfit(descriptor, signature, problem, "scale_argument")
     if len(descriptor.scales) > 1:
-        problem = f"no parameter tells it which of {len(descriptor.scales)} scales is meant"
+        problem = (
+            f"it has no parameter for the scale, but {len(descriptor.scales)} scales are declared"
+        )
         raise _unfit(descriptor, signature, problem, "scale_argument")
     return None
 
@@ -167,7 +169,7 @@ def _scale_name(
 def _unfit(
     descriptor: ModelDescriptor, signature: inspect.Signature, problem: str, field: str
 ) -> RegistrationError:
-    """A factory that cannot be called as it is declared."""
+    """The error for a factory that cannot be called as declared."""
     message = f"{descriptor.name}: {descriptor.factory} cannot be called: {problem}"
     shown = line(str(signature), _SHOWN_CHARACTERS)
     where = "of its descriptor" if descriptor.folder is None else "under [model]"

@@ -1,7 +1,8 @@
-"""``submission.toml``: what a team declares of its entry.
+"""``submission.toml``: a team's declaration of its entry.
 
-Read without importing anything of the submission. Unknown keys are errors. Every field is explained
-in ``docs/submitting.md``; ``submissions/submission.schema.json`` is the JSON Schema of this model.
+It is read without importing code of the submission. Unknown keys are errors. Every field is
+explained in ``docs/submitting.md``; ``submissions/submission.schema.json`` is the JSON Schema of
+this model.
 """
 
 from __future__ import annotations
@@ -46,13 +47,14 @@ SCHEMA_VERSION: Final = 1
 MAX_MANIFEST_BYTES: Final = 64 * 1024
 MAX_WEIGHTS_BYTES: Final = 512 * 2**20
 MAX_SR_SIDE: Final = 4096
-"""Most that the SR image of an entry's smallest LR image may have in height and width."""
+"""Largest allowed height and width of the SR of an entry's smallest LR image."""
 NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9._]*-[a-z0-9][a-z0-9._-]*$"
 
 _IDENTIFIER = r"[A-Za-z_]\w*"
 _IDENTIFIERS = rf"{_IDENTIFIER}(\.{_IDENTIFIER})*"
 CODE_SUFFIXES: Final = (".py", ".so", ".pyd", ".toml")
-"""Files that identify an entry cannot be its weights, which are hashed separately."""
+"""Suffixes of files that are hashed as code and so cannot be weights, which are hashed separately.
+"""
 _PATTERNS = {
     "name": "expected TEAM-NAME in lower case, such as team07-fastsr",
     "sha256": "expected 64 hexadecimal digits in lower case",
@@ -95,7 +97,7 @@ def _inside(text: str) -> str:
 def _build(text: str) -> str:
     try:
         script = PurePosixPath(next(iter(shlex.split(text)), ""))
-    except ValueError:  # a quotation without its end
+    except ValueError:  # a quotation mark is missing
         script = PurePosixPath()
     if script.is_absolute() or ".." in script.parts or script.suffix != ".py":
         message = "expected a Python script in this folder and its arguments, such as "
@@ -129,18 +131,19 @@ def _as_list(value: object) -> object:
 Line = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), AfterValidator(printable)]
 Text = Annotated[Line, Field(min_length=1)]
 ClaimedCount = Annotated[float, Field(ge=0, le=1e18)]
-"""Parameters, multiply-accumulates or activations; the largest networks there are have 1e15."""
+"""Largest claim of parameters, multiply-accumulates or activations; the largest networks have 1e15.
+"""
 Target = Annotated[Line, AfterValidator(_target)]
 
 
 class ModelTable(NetworkFacts):
-    """``[model]``: how the network is built and what it is given.
+    """``[model]``: how the network is built, and the form of its input.
 
     Attributes:
-        name: of the folder and of the entry: ``TEAM-NAME`` in lower case.
-        kwargs: keyword arguments of the factory, beside a list of ``arguments``.
-        requirements: distributions beside torch and numpy, as for pip; checked against what is
-            installed, and never installed.
+        name: name of the folder and of the entry: ``TEAM-NAME`` in lower case.
+        kwargs: keyword arguments of the factory, in addition to a list of ``arguments``.
+        requirements: distributions in addition to torch and numpy, as for pip. They are compared
+            with the installed ones, and never installed.
     """
 
     name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)]
@@ -163,16 +166,16 @@ class WeightsTable(Frozen):
     """``[weights]``, or one of several ``[[weights]]``: a file in the folder and its layout.
 
     Attributes:
-        scale: the file is for; required where there are several files.
-        file: path in the folder; a file is read by what it holds, whatever its name is.
+        scale: upscaling factor of the file; required if there are several files.
+        file: path in the folder; its content, not its name, decides how it is read.
         bytes: exact size.
-        sha256: of the file; checked before every use.
-        key: name under which the state dict is nested, levels joined by dots; of several the first
-            that is there; looked for if left out.
-        prefix: what comes before the names of the network's weights; looked for if left out.
-        ignore: patterns of surplus names that are permitted.
-        loaded_by: ``factory`` where the factory loads the file itself.
-        renames: parts of names, theirs = ours.
+        sha256: digest of the file; checked before every use.
+        key: name under which the state dict is nested, with levels joined by dots. Of several
+            names, the first existing one counts. If left out, esrbench searches for it.
+        prefix: prefix of the names of the network's weights; if left out, esrbench searches.
+        ignore: patterns of surplus names that are allowed.
+        loaded_by: ``factory`` if the factory loads the file itself.
+        renames: parts of names to replace, as theirs = ours.
     """
 
     scale: Scale | None = None
@@ -190,11 +193,11 @@ class PaperTable(Frozen):
     """``[team.paper]``: where the network was published.
 
     Attributes:
-        title: of the paper.
+        title: title of the paper.
         venue: where it was published.
-        year: in which it was published.
-        url: of the paper.
-        key: by which LaTeX cites it.
+        year: year of publication.
+        url: address of the paper.
+        key: key for LaTeX's ``cite`` command.
     """
 
     title: Text
@@ -205,13 +208,13 @@ class PaperTable(Frozen):
 
 
 class TeamTable(Frozen):
-    """``[team]``: who answers for the entry.
+    """``[team]``: the people behind the entry.
 
     Attributes:
-        name: shown in lists.
-        contact: who answers for the entry.
-        licence: of code and weights.
-        paper: that describes the network.
+        name: name of the team in lists.
+        contact: a person or address for questions about the entry.
+        licence: licence of code and weights.
+        paper: publication of the network.
     """
 
     name: Text
@@ -224,7 +227,7 @@ class PsnrClaim(Frozen):
     """One of ``[[claims.psnr]]``: a score on a data set.
 
     Attributes:
-        db: the score.
+        db: PSNR in dB.
         data: name of the data set.
         channel: ``y`` for luma.
     """
@@ -235,12 +238,12 @@ class PsnrClaim(Frozen):
 
 
 class RuntimeClaim(Frozen):
-    """``[claims.runtime]``: mean time of an image of a data set on a device.
+    """``[claims.runtime]``: mean time per image of a data set on a device.
 
     Attributes:
-        milliseconds: of an image.
-        device: on which it was measured.
-        data: set of which it is the mean.
+        milliseconds: mean time per image.
+        device: device that measured it.
+        data: name of the data set.
     """
 
     milliseconds: Annotated[float, Field(ge=1e-6, le=1e9)]
@@ -249,17 +252,17 @@ class RuntimeClaim(Frozen):
 
 
 class ClaimsTable(Frozen):
-    """``[claims]``, or one of several ``[[claims]]``: figures to hold against measured ones.
+    """``[claims]``, or one of several ``[[claims]]``: figures to compare with measured ones.
 
     Attributes:
-        scale: the claims are for; required where there are several.
-        params: parameters, in ones.
-        flops: multiply-accumulates at LR 256x256, in ones.
-        flops_counter: that counted them; goes with ``flops``.
-        activations: of convolutions at LR 256x256, in ones, by ``ntire2022``, or by ``aten`` if
-            that is the counter.
+        scale: upscaling factor of the claims; required if there are several.
+        params: number of parameters.
+        flops: number of multiply-accumulates at LR 256x256.
+        flops_counter: counter of ``flops``; both or neither are given.
+        activations: number of outputs of convolutions at LR 256x256, by ``ntire2022``, or by
+            ``aten`` if that is the counter.
         psnr: scores on data sets.
-        runtime: of an image.
+        runtime: mean time per image.
     """
 
     scale: Scale | None = None
@@ -277,9 +280,9 @@ class Manifest(Frozen):
     Attributes:
         schema: version of this table.
         model: the network.
-        weights: its files; leave the table out for a network without parameters.
-        team: who answers for it.
-        claims: what the team says of it.
+        weights: weights files; leave the table out for a network without parameters.
+        team: the people behind the entry.
+        claims: figures that the team claims.
     """
 
     schema_version: Annotated[Literal[1], Field(alias="schema")]
@@ -314,7 +317,7 @@ class Manifest(Frozen):
             if len(set(scores)) < len(scores):
                 yield "claims.psnr", "expected one for each data set and channel"
             if (claims.flops is None) is not (claims.flops_counter is None):
-                yield "claims.flops_counter", "flops and the counter they are by go together"
+                yield "claims.flops_counter", "give both flops and flops_counter, or neither"
 
     def scale_of(self, table: WeightsTable | ClaimsTable) -> int | None:
         """The scale that a table is for: its own, or the network's only one."""
@@ -331,7 +334,7 @@ def json_schema() -> dict[str, Any]:
     weights = schema["$defs"]["WeightsTable"]
     places = ((schema, "weights"), (schema, "claims"), (claims, "psnr"), (weights, "key"))
     for fields, name in places:
-        # A single one stands for a list of one.
+        # A single table is allowed instead of a list with one table.
         several = fields["properties"][name]
         fields["properties"][name] = {"anyOf": [several["items"], several]}
     return schema
@@ -341,8 +344,8 @@ def read_manifest(path: Path) -> Manifest:
     """Read and check a manifest.
 
     Raises:
-        RegistrationError: it is missing, too large, no TOML, or some of its fields are wrong; all
-            of them are named, with what was expected.
+        RegistrationError: the file is missing, too large, not TOML, or has wrong fields; the
+            message names all of them, with what was expected.
     """
     try:
         if not path.is_file():
@@ -351,7 +354,10 @@ def read_manifest(path: Path) -> Manifest:
         size = path.stat().st_size
         if size > MAX_MANIFEST_BYTES:
             message = f"{path}: {size} bytes, expected {MAX_MANIFEST_BYTES} or fewer"
-            raise RegistrationError(message, advice="A manifest holds declarations only.")
+            raise RegistrationError(
+                message,
+                advice="A manifest contains only declarations; move other data to other files.",
+            )
         content = tomllib.loads(path.read_bytes().decode())
     except (OSError, ValueError, RecursionError) as error:
         reason = (
@@ -376,12 +382,12 @@ def write_fields(path: Path, fields: Mapping[str, int | str], scale: int) -> Non
     """Set fields of ``[model]`` and ``[weights]`` in a manifest; its comments and order stay.
 
     Args:
-        path: of a manifest that can be read.
+        path: path of a valid manifest.
         fields: values by name.
-        scale: whose weights are meant, where there are several.
+        scale: selects the weights table, if there are several.
 
     Raises:
-        RegistrationError: the file is a link or cannot be written, or would be no manifest.
+        RegistrationError: the file is a link or cannot be written, or the result is not valid.
     """
     import tomlkit
 

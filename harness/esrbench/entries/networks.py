@@ -1,7 +1,7 @@
-"""From a descriptor to a network with its weights.
+"""Make a network with its weights from a descriptor.
 
-``resolve_weights`` decides which weights run without importing torch; ``load_network`` builds,
-fills and prepares the network where it runs.
+``resolve_weights`` selects the weights without importing torch. ``load_network`` builds the
+network, loads its weights and deploys it, in the process that runs it.
 """
 
 from __future__ import annotations
@@ -38,13 +38,12 @@ random; None: random; otherwise a file."""
 
 @dataclass(frozen=True, slots=True)
 class ResolvedWeights:
-    """Which weights run.
+    """The selected weights of a network.
 
     Attributes:
-        identity: what a record says about them.
-        path: the file, or None for random weights and for networks without any.
-        released: the declaration by which the file is read, also that of submitted weights, or
-            None for any other file.
+        identity: their identity in records.
+        path: the file, or None for random weights and for networks without parameters.
+        released: the declaration of a released or submitted file, or None for any other file.
     """
 
     identity: WeightsIdentity
@@ -55,10 +54,10 @@ class ResolvedWeights:
 def resolve_weights(
     descriptor: ModelDescriptor, scale: int, weights: WeightsChoice = "auto"
 ) -> ResolvedWeights:
-    """Decide which weights run; a released or submitted file is checked by size and SHA-256.
+    """Select the weights; a released or submitted file is checked by size and SHA-256.
 
-    A file whose hash is that of a declared one is read by that declaration; of any other the layout
-    is found, as ``read_weights`` does.
+    A file with the hash of a declared one is read as that declaration says. The layout of any other
+    file is detected, as ``read_weights`` does.
 
     Args:
         descriptor: the network.
@@ -112,7 +111,8 @@ def resolve_weights(
         message = f"{path}: these are the weights released for x{made}, not x{scale}"
         raise WeightsError(message, advice=f"Use them at x{made}.")
     identity = identity_of(path, sha256, match, data_range=descriptor.data_range)
-    # A worker has another working directory, and sees what a link leads to.
+    # Make the path absolute and follow links, because a worker has another working directory and
+    # may not see the link.
     return ResolvedWeights(identity, path.resolve(), match)
 
 
@@ -139,8 +139,8 @@ def build_network(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> 
 
     Raises:
         UsageError: the network is not defined at this scale.
-        RegistrationError: the factory does not exist or returns something else. Errors raised
-            by the factory pass through.
+        RegistrationError: the factory does not exist or does not return a network. Errors raised by
+            the factory pass through.
     """
     from esrbench.entries.building import build
 
@@ -155,9 +155,9 @@ def build_network(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> 
 
 
 def build_deployed(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> nn.Module:
-    """A network with random weights in the form in which it is counted and timed.
+    """Build the deployed network with random weights, and with its declared padding and tiling.
 
-    This is the deployed network within the padding and tiling that its descriptor declares.
+    Networks are counted and timed in this form.
 
     Raises:
         UsageError, RegistrationError: see ``build_network`` and ``deploy``.
@@ -187,7 +187,7 @@ def load_network(
 
     Raises:
         UsageError: the network is not defined at this scale.
-        RegistrationError: the factory or the hook does not exist or returns something else.
+        RegistrationError: the factory or the hook does not exist, or returns a wrong type.
         WeightsError: the file is missing, altered, unsafe, or does not fit.
     """
     from esrbench.entries.building import LoadedNetwork, deploy_adapted
@@ -214,5 +214,5 @@ def load_network(
 
 
 def fetch_command(descriptor: ModelDescriptor) -> str:
-    """Advice on how to get the weights that were released for a network."""
+    """Advice on how to get the released weights of a network."""
     return f"run `esrbench fetch weights {descriptor.name}`"

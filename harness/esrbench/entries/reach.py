@@ -1,7 +1,7 @@
-"""Finds the modules of a submission that the harness imports, by reading import statements.
+"""Find the modules of a submission that the harness imports, by reading import statements.
 
-If in doubt, a module counts as imported. This leaves out scripts for training and testing in the
-same folder, and hides nothing.
+If in doubt, a module counts as imported. So only scripts for training and testing in the same
+folder are left out.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def modules_of(folder: Path, files: Iterable[Path], targets: Iterable[str]) -> s
     """Python files of a folder that targets import, directly or not.
 
     Args:
-        folder: of the submission.
-        files: in that folder.
-        targets: ``module:attr`` or ``path/to/file.py:attr``.
+        folder: folder of the submission.
+        files: files in that folder.
+        targets: each ``module:attr`` or ``path/to/file.py:attr``.
 
     Returns:
-        Those whose path ends as a module does that is imported, from wherever: some change the
-        path on which modules are looked for. All Python files where there is no target, none of
-        its file, or code that imports by names that reading does not tell.
+        Files whose path ends like the name of an imported module, in any folder, because some code
+        changes ``sys.path``. All Python files if there is no target, if the file of a target is
+        missing, or if code computes the names of its imports.
     """
     python = [path for path in files if path.suffix == ".py"]
     places = {path: module_name(path.relative_to(folder)) for path in python}
@@ -61,11 +61,11 @@ def modules_of(folder: Path, files: Iterable[Path], targets: Iterable[str]) -> s
 
 
 def is_main(node: ast.If, tree: ast.Module) -> bool:
-    """Whether a block runs only where its file is run itself: ``if __name__ == "__main__"``.
+    """Whether a block runs only if its file is run as a script: ``if __name__ == "__main__"``.
 
     Args:
         node: the block.
-        tree: of its file, in which nothing else may be called ``__name__``.
+        tree: code of its file, which must not change ``__name__``.
     """
     match node.test:
         case ast.Compare(
@@ -88,7 +88,7 @@ def _renames(node: ast.AST) -> bool:
 
 
 def module_name(path: PurePath) -> tuple[str, ...]:
-    """Parts of a module's name, of its path from the folder on."""
+    """Parts of a module's name, from its path in the folder."""
     parts = PurePosixPath(path.as_posix()).with_suffix("").parts
     return parts[:-1] if parts[-1] == "__init__" else parts
 
@@ -101,7 +101,7 @@ def _target(target: str) -> tuple[str, ...]:
 
 
 def _ending(places: dict[Path, tuple[str, ...]], module: tuple[str, ...]) -> list[Path]:
-    """Files of a module's name, and of the packages that it lies in."""
+    """Files that match a module's name, and the files of its packages."""
     return [
         path
         for path, place in places.items()
@@ -110,7 +110,7 @@ def _ending(places: dict[Path, tuple[str, ...]], module: tuple[str, ...]) -> lis
 
 
 def parsed(path: Path) -> ast.Module | None:
-    """The code of a file, or None where it is too long or no Python."""
+    """The parsed code of a file, or None if it is too long or not Python."""
     try:
         return ast.parse(path.read_bytes()) if path.stat().st_size <= _MAX_BYTES else None
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
@@ -118,7 +118,7 @@ def parsed(path: Path) -> ast.Module | None:
 
 
 def running(tree: ast.Module) -> Iterator[ast.AST]:
-    """Nodes of a module but for blocks that run only where it is run itself."""
+    """Nodes of a module, without blocks that run only if it is run as a script."""
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
@@ -150,12 +150,12 @@ def _imports_by_name(tree: ast.Module) -> bool:
 def imported(
     tree: ast.Module, place: tuple[str, ...], *, is_package: bool
 ) -> Iterator[tuple[str, ...]]:
-    """Names, in parts, of all that a module imports, and of what it takes from there.
+    """Names, in parts, of all imported modules, and of the names imported from them.
 
     Args:
-        tree: its code.
-        place: its own name.
-        is_package: it is an ``__init__.py``, of the package of that name.
+        tree: code of the module.
+        place: parts of the module's own name.
+        is_package: the module is the ``__init__.py`` of a package.
     """
     for node in running(tree):
         if isinstance(node, ast.Import):
@@ -172,14 +172,14 @@ def imported(
 def import_source(
     node: ast.ImportFrom, place: tuple[str, ...], *, is_package: bool
 ) -> tuple[str, ...]:
-    """Parts of the name of the module that a statement imports from; arguments as ``imported``."""
+    """Parts of the name of the module that a statement imports from; see ``imported``."""
     package = place if is_package else place[:-1]
     above = package[: len(package) - node.level + 1] if node.level else ()
     return (*above, *(node.module.split(".") if node.module else ()))
 
 
 def module_file(root: Path, name: str) -> Path | None:
-    """The source of a module of a dotted name below a folder, if there is one."""
+    """The source file of a module in a folder, by its dotted name, or None."""
     parts = name.split(".")
     if not all(part.isidentifier() for part in parts):
         return None

@@ -1,4 +1,4 @@
-"""The registry of networks: built-ins and strangers alike, by name.
+"""The registry of networks by name: built-in ones and all others.
 
 A distribution offers its networks through the ``esrbench.models`` entry-point group (a descriptor
 or an iterable of them); a script uses ``register_model``; a submission is a folder with a manifest.
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_GROUP = "esrbench.models"
 HOW_TO_BE_KNOWN = (
-    "A network of your own is known once its package is installed beside esrbench, or its folder "
-    "is in submissions/."
+    "To add your own network, install its package in the environment of esrbench, or put its "
+    "folder into submissions/."
 )
 FROM_A_FILE = (
-    "Save its class in a file, in a notebook by `%%writefile mynet.py` as the first line of its "
-    'cell, with @esrbench.register_model("mynet", scales=(4,)) above it. Then `import mynet` and '
+    'Save its class in a file, with @esrbench.register_model("mynet", scales=(4,)) above it. In a '
+    "notebook, write `%%writefile mynet.py` as the first line of the cell. Then `import mynet` and "
     'run "mynet".'
 )
-"""Text on how a network gets a name under which a worker finds it."""
+"""Text: how to register a network so that a worker finds it."""
 FactoryT = TypeVar("FactoryT", bound="Callable[..., Any]")
 
 
@@ -51,7 +51,7 @@ class Registry:
     def __init__(self) -> None:
         self._descriptors: dict[str, ModelDescriptor] = {}
         self.broken: dict[str, RegistrationError] = {}
-        """Why submissions are missing, by name; asking for one raises that."""
+        """Errors of submissions that cannot be registered, by name; ``get`` raises them."""
         self.notices: list[Notice] = []
 
     def __iter__(self) -> Iterator[ModelDescriptor]:
@@ -70,8 +70,8 @@ class Registry:
         """Register a batch under one origin.
 
         Raises:
-            RegistrationError: a name is taken, twice in the batch, or a value is not a
-                descriptor, or two weights claim one scale. The registry is unchanged then.
+            RegistrationError: a name is taken or occurs twice in the batch, a value is not a
+                descriptor, or two weights have one scale. The registry does not change then.
         """
         batch: dict[str, ModelDescriptor] = {}
         for descriptor in descriptors:
@@ -98,8 +98,8 @@ class Registry:
         """Descriptor of a network.
 
         Raises:
-            UsageError: unknown name; the message suggests near ones and names what is known.
-            RegistrationError: a submission of this name cannot be registered, and why.
+            UsageError: the name is unknown; the advice suggests similar names and lists all.
+            RegistrationError: a submission of this name cannot be registered; the message says why.
         """
         try:
             return self._descriptors[name]
@@ -115,7 +115,7 @@ class Registry:
 
 
 def _same(known: ModelDescriptor, new: ModelDescriptor, origin: str) -> bool:
-    """Whether a module registers its own network again, as it does when a notebook reloads it."""
+    """Whether a module registers its own network again, as when a notebook reloads it."""
     return new.folder is None and (known.origin, known.factory) == (origin, new.factory)
 
 
@@ -123,8 +123,7 @@ def _same(known: ModelDescriptor, new: ModelDescriptor, origin: str) -> bool:
 def default_registry() -> Registry:
     """The registry of every installed distribution and every submission, filled on first use.
 
-    A distribution whose entry point fails to load leaves a notice and nothing else, and so does a
-    folder that is no submission.
+    If an entry point fails to load, or a folder is not a valid submission, there is only a notice.
     """
     registry = Registry()
 
@@ -141,8 +140,8 @@ def default_registry() -> Registry:
 def register_submissions(registry: Registry) -> None:
     """Add every submission to a registry.
 
-    A folder that cannot be registered leaves a notice, and its name in ``registry.broken``. Weights
-    that a submission shares with another entry leave a notice too.
+    For a folder that cannot be registered there is a notice, and its error is in
+    ``registry.broken``. If a submission has the weights of another entry, there is a notice too.
     """
     for name, found in find_submissions(submissions_folder()):
         try:
@@ -168,15 +167,15 @@ def register_submissions(registry: Registry) -> None:
 
 
 def resolve_names(registry: Registry, names: Iterable[str]) -> list[str]:
-    """Names of networks that are given as names or as paths; folders of submissions are registered.
+    """Names of networks from names or paths; folders of submissions are registered.
 
-    A registered name goes before a folder of the same name; write ``./NAME`` for the folder. A
-    folder that holds folders with manifests stands for all of these. Entries that cannot be
-    registered are in ``registry.broken`` afterwards. A name that is no path is left as it is,
-    known or not.
+    A registered name takes precedence over a folder of the same name; write ``./NAME`` for the
+    folder. A folder that contains folders with manifests stands for all of them. Entries that
+    cannot be registered are in ``registry.broken`` afterwards. A name that is not a path is
+    returned unchanged, even if it is unknown.
 
     Raises:
-        UsageError: a path that is not there, or no folder.
+        UsageError: a path does not exist or is not a folder.
         RegistrationError: a submission has the name of another network.
     """
     found: list[str] = []
@@ -186,7 +185,7 @@ def resolve_names(registry: Registry, names: Iterable[str]) -> list[str]:
         if name in registry or name in registry.broken or not is_path:
             found.append(name)
         elif not folder.is_dir():
-            what = "is a file" if folder.exists() else "is not there"
+            what = "is a file" if folder.exists() else "does not exist"
             message = f"{name} {what}, expected the folder of a submission"
             raise UsageError(message, advice="Give folders, as in submissions/*/, or names.")
         elif not (folder / MANIFEST_NAME).exists() and any(folder.glob(f"*/{MANIFEST_NAME}")):
@@ -197,11 +196,11 @@ def resolve_names(registry: Registry, names: Iterable[str]) -> list[str]:
 
 
 def resolve_name(registry: Registry, name: str) -> str:
-    """The name of one network, as ``resolve_names`` gives it.
+    """The name of one network; see ``resolve_names``.
 
     Raises:
-        UsageError: as there, or a folder of several submissions.
-        RegistrationError: as there.
+        UsageError: as in ``resolve_names``, or the folder has several submissions.
+        RegistrationError: as in ``resolve_names``.
     """
     found = resolve_names(registry, [name])
     if len(found) > 1:
@@ -211,7 +210,7 @@ def resolve_name(registry: Registry, name: str) -> str:
 
 
 def submitted_names(registry: Registry) -> list[str]:
-    """Names of all submissions, those that cannot be registered included.
+    """Names of all submissions, with those that cannot be registered.
 
     Raises:
         UsageError: there are none.
@@ -219,12 +218,14 @@ def submitted_names(registry: Registry) -> list[str]:
     names = [*(each.name for each in registry if each.folder is not None), *registry.broken]
     if not names:
         message = f"there are no submissions in {submissions_folder()}"
-        raise UsageError(message, advice=f"Name another folder by {SUBMISSIONS_VARIABLE}.")
+        raise UsageError(
+            message, advice=f"Name another folder with the variable {SUBMISSIONS_VARIABLE}."
+        )
     return names
 
 
 def _take(registry: Registry, folder: Path) -> str:
-    """Register the submission in a folder; its name."""
+    """Register the submission in a folder and return its name."""
     whole = str(folder.resolve())
     known = next((each.name for each in registry if each.folder == whole), None)
     if known is not None:
@@ -244,7 +245,7 @@ def _take(registry: Registry, folder: Path) -> str:
 
 
 def _seen_from(folder: Path, error: RegistrationError) -> RegistrationError:
-    """An error whose paths begin in a folder: records and tables show it to others."""
+    """The same error with paths relative to a folder, because records and tables are published."""
     places = [str(folder.absolute()), str(folder.resolve())]
     return RegistrationError(relative(error.message, places), advice=error.advice)
 
@@ -275,7 +276,7 @@ def register_model(
             if location is None:
                 advice = (
                     f"{FROM_A_FILE} To count, score or time it here, leave the decorator out and "
-                    "give a module to esrbench.complexity, evaluate or latency."
+                    "pass the module to esrbench.complexity, evaluate or latency."
                 )
             raise RegistrationError(message, advice=advice)
         doc = (factory.__doc__ or "").strip().splitlines()
@@ -290,7 +291,9 @@ def register_model(
         except ValidationError as error:
             wrong = "; ".join(field_problems(error, "the descriptor"))
             message = f"{name!r} from {location} cannot be registered: {wrong}"
-            raise RegistrationError(message, advice="See ModelDescriptor.") from None
+            raise RegistrationError(
+                message, advice="Correct these fields of ModelDescriptor."
+            ) from None
         default_registry().add((descriptor,), origin=location)
         return factory
 

@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 TEMPLATE_FOLDER: Final = "template"
 TEMPLATE_SUFFIX: Final = ".tmpl"
 SCHEMA_NAME: Final = "submission.schema.json"
-"""Of the JSON Schema that the first line of the manifest names for editors."""
+"""File name of the JSON Schema; the first line of the manifest names it for editors."""
 
 
 def scaffold(name: str, folder: Path, *, scale: int, seed: int = 0) -> Path:
-    """Write a submission that passes ``esrbench validate`` as it is.
+    """Write a submission that passes ``esrbench validate`` unchanged.
 
-    The JSON Schema of its manifest is written beside it, unless it is there already.
-    Its weights are those with which its network is initialised from the seed.
+    The JSON Schema of its manifest is written next to it, unless it exists already. Its weights are
+    the random initial ones of the seed.
 
     Args:
-        name: of the entry, TEAM-NAME.
-        folder: of all submissions; made where it is missing.
+        name: name of the entry, TEAM-NAME.
+        folder: folder of all submissions; created if missing.
         scale: upscaling factor.
-        seed: of the weights.
+        seed: seed of the weights.
 
     Returns:
         The new folder.
 
     Raises:
-        UsageError: the name is no TEAM-NAME, is there already, or the folder cannot be written.
+        UsageError: the name is not a TEAM-NAME or exists already, or the folder cannot be written.
     """
     if not re.fullmatch(NAME_PATTERN, name) or len(name) > 64:  # noqa: PLR2004 - as in the manifest
         message = f"{name!r} is not a valid name of a submission: expected TEAM-NAME in lower case"
@@ -50,7 +50,7 @@ def scaffold(name: str, folder: Path, *, scale: int, seed: int = 0) -> Path:
         message = f"{target}: exists already and was not changed"
         raise UsageError(message, advice="Choose another name, or remove it.") from None
     except OSError as error:
-        message = f"{target}: cannot be made: {error.strerror}"
+        message = f"{target}: cannot be created: {error.strerror}"
         raise UsageError(message, advice="Choose another folder with --submissions.") from error
     try:
         _fill(target, name, scale, seed)
@@ -74,7 +74,7 @@ def _fill(target: Path, name: str, scale: int, seed: int) -> None:
     values: dict[str, object] = {"name": name, "scale": scale, "weights": weights.name}
     values["team"] = name.partition("-")[0]
     _write("model.py", target, values)
-    # Our own template, as it was just written: this is no stranger's code yet.
+    # This runs our own template, which was written just now and not changed by anybody.
     options = {"channels": 16, "blocks": 2}
     descriptor = ModelDescriptor(
         name=name,
@@ -86,7 +86,7 @@ def _fill(target: Path, name: str, scale: int, seed: int) -> None:
     )
     network = build_network(descriptor, scale, seed=seed)
     save_file(network.state_dict(), weights)
-    weights.chmod(0o644)  # it is written for its owner alone; a worker may be somebody else
+    weights.chmod(0o644)  # only its owner may read it by default, but a worker may be another user
     values["bytes"] = weights.stat().st_size
     values["sha256"] = file_sha256(weights)
     values["params"] = sum(each.numel() for each in network.parameters())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """An open question after reading the script, and the line that it is about."""
+    """An open question after reading the script, and its line."""
 
     line: int
     text: str
@@ -28,12 +28,12 @@ class Script:
     """A challenge's script.
 
     Attributes:
-        path: of the file; the repository is its folder.
-        tree: of its code.
-        function: the one with a branch for each team.
-        selector: expression in it that is compared with a team's number, such as ``model_id``.
-        sources: the selector, and the attributes from which it takes its value.
-        numbers: of the teams, in the order of the branches.
+        path: path of the file; its folder is the repository.
+        tree: parsed code.
+        function: the function with a branch for each team.
+        selector: expression that is compared with a team's number, such as ``model_id``.
+        sources: the selector, and the attributes from which it gets its value.
+        numbers: numbers of the teams, in the order of the branches.
     """
 
     path: Path
@@ -101,7 +101,7 @@ def compared_with(node: ast.AST) -> Iterable[tuple[str, int]]:
 
 
 def selects(test: ast.expr, script: Script) -> bool:
-    """Whether a test asks for a team's number."""
+    """Whether a condition compares the selector with a team's number."""
     return any(name in script.sources for node in ast.walk(test) for name, _ in compared_with(node))
 
 
@@ -109,7 +109,9 @@ def special_uses(script: Script, number: int) -> list[Question]:
     """Places outside a team's branch where the script treats the team specially."""
     inside = set(map(id, ast.walk(script.function)))
     return [
-        Question(node.lineno, f"the script treats this team apart: {ast.unparse(node.body[0])}")
+        Question(
+            node.lineno, f"the script has a special case for this team: {ast.unparse(node.body[0])}"
+        )
         for node in ast.walk(script.tree)
         if isinstance(node, ast.If)
         and id(node) not in inside
@@ -122,7 +124,7 @@ def special_uses(script: Script, number: int) -> list[Question]:
 
 
 def source_of(script: Script, statements: Iterable[ast.stmt]) -> list[ast.stmt]:
-    """Statements of the script's top level that give the names which some statements use."""
+    """Top-level statements of the script that define the names in some statements."""
     parameters = {each.arg for each in script.function.args.args}
     kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign)
     sources = [each for each in script.tree.body if isinstance(each, kinds)]
@@ -139,7 +141,7 @@ def source_of(script: Script, statements: Iterable[ast.stmt]) -> list[ast.stmt]:
 
 
 def given_names(statement: ast.stmt) -> set[str]:
-    """Names that a statement binds, or whose items or attributes it changes."""
+    """Names that a statement assigns, or whose items or attributes it changes."""
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return {statement.name}
     names = {target for node in ast.walk(statement) for target in targets_of(node)}
@@ -156,7 +158,7 @@ def used_names(statement: ast.stmt) -> set[str]:
 
 
 def targets_of(node: ast.AST) -> list[str]:
-    """The name that a node gives another value, or whose items or attributes it changes."""
+    """The names that a node assigns, or whose items or attributes it changes."""
     match node:
         case ast.Name(id=name, ctx=ast.Store()):
             return [name]

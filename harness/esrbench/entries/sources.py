@@ -1,7 +1,7 @@
 """The source files of an entry, found without importing any of them; no torch.
 
-What is hashed here identifies code before a run; ``networks.code_sha256``, in the worker, covers
-what was really imported.
+This hash identifies code before a run. In the worker, ``building.code_sha256`` covers the code that
+was really imported.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SOURCE_SUFFIXES = frozenset({".py", ".pyx", ".c", ".cc", ".cpp", ".h", ".hpp", ".cu", ".cuh"})
 """Suffixes of files of an installed package that define what it computes."""
 MOST_IMPORTS = 8
-"""Files that a definition is looked for in, from one import to the next."""
+"""Most files that are searched for a definition, following imports."""
 
 MAX_FOLDER_FILES = 10_000
 MAX_FOLDER_BYTES = 2 * 2**30
@@ -38,17 +38,17 @@ MAX_FOLDER_BYTES = 2 * 2**30
 
 
 def require_bounded(folder: Path) -> None:
-    """Refuse the folder of a submission that would take long to read, before reading it.
+    """Raise an error if a submission's folder is too large to read quickly; nothing is read.
 
-    Files count by their length, also where they take no space; links are not followed.
+    Files count with their length, even sparse ones; links are not followed.
 
     Raises:
-        RegistrationError: it holds more than ``MAX_FOLDER_FILES`` files and folders or more than
+        RegistrationError: it has more than ``MAX_FOLDER_FILES`` files and folders or more than
             ``MAX_FOLDER_BYTES``, or a part of it cannot be listed.
     """
     found = size = 0
     pending = [folder]
-    advice = "Keep only the manifest, code and weights of the entry in it."
+    advice = "Keep only the manifest, code and weights of the entry in this folder."
     try:
         while pending:
             with os.scandir(pending.pop()) as entries:
@@ -73,13 +73,13 @@ def require_bounded(folder: Path) -> None:
 
 
 def source_sha256(descriptor: ModelDescriptor) -> str:
-    """SHA-256 (hex) of the source files that define an entry; nothing of it is imported.
+    """SHA-256 (hex) of the source files that define an entry; none of its code is imported.
 
-    For a submission these are all files of its folder but its declared weights and tools' caches;
-    a link counts by what it says. For a ``.py`` file it is that file. Otherwise they are the
-    sources of the top-level packages or modules of its targets, in all their
-    portions; a compiled module without a source counts by its bytes, a built-in one by Python's
-    version.
+    For a submission these are all files of its folder, except its declared weights and caches of
+    tools; of a link, the text of its target is hashed. For a ``.py`` file it is that file.
+    Otherwise they are the sources of the top-level packages or modules of its targets, with all
+    portions of namespace packages. Of a compiled module without a source, the bytes are hashed; of
+    a built-in module, Python's version.
 
     Raises:
         RegistrationError: the module, file or folder does not exist, or is too large to read.
@@ -90,8 +90,8 @@ def source_sha256(descriptor: ModelDescriptor) -> str:
         folder = Path(descriptor.folder)
         weights = {folder / each.filename for each in descriptor.submitted}
         if not folder.is_dir():
-            message = f"{folder}: the submission's folder is not there"
-            raise RegistrationError(message, advice="Put it back.")
+            message = f"{folder}: the submission's folder does not exist"
+        raise RegistrationError(message, advice="Restore the folder.")
         require_bounded(folder)
         _add(digest, folder, (path for path in folder_files(folder) if path not in weights))
         return digest.hexdigest()
@@ -117,10 +117,10 @@ def view_paths(descriptor: ModelDescriptor) -> tuple[tuple[Path, ...], tuple[Pat
 
     Returns:
         Folders (or single files) that must be readable, and folders that must be on ``sys.path``.
-        A submission needs its folder alone, and its sources if that was built of them; a ``.py``
-        file the folder it lies in; a module the folder of ``sys.path`` in which it was found, or
-        just its own files where an installed hook finds them, and nothing where it is installed in
-        the interpreter's folders or is one of ours.
+        A submission needs only its folder, and its sources if modules were compiled from them. A
+        ``.py`` file needs its folder. A module needs the folder of ``sys.path`` that contains it,
+        or only its own files if an installed import hook finds them; it needs nothing if it is
+        installed in the interpreter's folders or belongs to esrbench.
 
     Raises:
         RegistrationError: the module, file or folder does not exist.
@@ -164,14 +164,14 @@ def _require_file(path: str) -> Path:
 
 
 def _find(top: str) -> ModuleSpec:
-    """Where a top-level module would be imported from; finding that imports nothing of it."""
+    """Find a top-level module without importing it."""
     try:
         spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):  # a module that was made by hand has no spec
+    except (ImportError, ValueError):  # a module that code created has no spec
         spec = None
     if spec is None:
         message = f"there is no module {top!r}"
-        raise RegistrationError(message, advice="Is it installed here?")
+        raise RegistrationError(message, advice="Install it in this environment.")
     return spec
 
 
@@ -212,21 +212,21 @@ def _add(digest: hashlib._Hash, folder: Path, files: Iterable[Path]) -> None:
         elif path.is_file():
             content = file_sha256(path)
         else:
-            content = "no plain file"  # reading a pipe would wait for ever
+            content = "no plain file"  # reading a pipe could block for ever
         digest.update(f"{name}\0{content}\0".encode(errors="surrogateescape"))
 
 
 def defined_at(descriptor: ModelDescriptor, checkout: Path) -> tuple[str, int] | None:
-    """Where a checkout defines the class or function that builds a network; read, not imported.
+    """Find the class or function that builds a network in a checkout, without importing code.
 
     Args:
-        descriptor: of the network.
-        checkout: absolute path of the repository's folder. A module is looked for in the working
-            directory, in ``src`` there and in ``sys.path``, that of a submission in its folder.
+        descriptor: descriptor of the network.
+        checkout: absolute path of the repository's folder. A module is searched for in the working
+            directory, in its ``src`` and in ``sys.path``; a submission's module in its folder.
 
     Returns:
-        Path of the file from the checkout on, with ``/``, and line from 1; the file's first line
-        where reading does not tell. None where the checkout has no such file.
+        Path of the file relative to the checkout, with ``/``, and the line, from 1. It is the first
+        line if the definition cannot be found by reading. None if the checkout has no such file.
     """
     location, _, attribute = descriptor.factory.rpartition(":")
     own = descriptor.sources or descriptor.folder
@@ -245,7 +245,7 @@ def defined_at(descriptor: ModelDescriptor, checkout: Path) -> tuple[str, int] |
 
 
 def _definition(root: Path, file: Path, name: str, most: int = MOST_IMPORTS) -> tuple[Path, int]:
-    """File and line of a definition, also where the file imports it from another one."""
+    """File and line of a definition; if the file imports it, the file that defines it."""
     tree = parsed(file)
     for node in tree.body if tree else ():
         match node:

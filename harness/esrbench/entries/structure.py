@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     TensorMap = Callable[[Tensor], Tensor]
-    """Maps a tensor to the detached one that stands for it in a copy."""
+    """Maps a tensor to a detached tensor that replaces it in a copy."""
 
 _ATTRIBUTES: Final = nn.Module.__dict__["__dict__"]
 """Descriptor of a module's attributes; a class may hide them behind a property of that name."""
@@ -36,23 +36,23 @@ _GROUPS: Final = ("_parameters", "_buffers", "_modules")
 """Attributes in which torch keeps what a module registered."""
 
 _DEEPEST: Final = 3
-"""Levels of lists and dicts below an attribute that are looked through."""
+"""Levels of nested lists and dicts in an attribute that are searched."""
 
 _IMMUTABLE: Final = frozenset((type(None), bool, int, float, complex, str, bytes))
 
 _SHARED: Final = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
-"""Copied by nobody, ``copy.deepcopy`` included."""
+"""Types that are shared, not copied, as in ``copy.deepcopy``."""
 
 _QUESTIONS: Final = (
     *("parameters", "named_parameters", "buffers", "named_buffers", "_named_members"),
     *("modules", "named_modules", "children", "named_children", "apply", "_apply"),
     *("register_forward_hook", "register_forward_pre_hook", "add_module", "register_module"),
 )
-"""Methods by which counters look at a module; those of a copy are torch's own."""
+"""Methods that counters call on a module; a copy has torch's own."""
 
 
 def attributes_of(module: nn.Module) -> dict[str, Any]:
-    """The attributes of a module, its parameters, buffers and modules included."""
+    """The attributes of a module, with its parameters, buffers and modules."""
     found: dict[str, Any] = _ATTRIBUTES.__get__(module)
     return found
 
@@ -60,7 +60,7 @@ def attributes_of(module: nn.Module) -> dict[str, Any]:
 def named_modules(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Every distinct module by dotted path, in torch's order; the network itself is ``""``.
 
-    A part that is compiled by ``torch.compile`` stands as the module that it was made of.
+    A part that was compiled by ``torch.compile`` is listed as its original module.
     """
     seen: set[int] = set()
     waiting: list[tuple[str, nn.Module]] = [("", written(network))]
@@ -116,7 +116,7 @@ def _tensors_in(path: str, value: Any, depth: int = 0) -> Iterator[tuple[str, Te
 
 
 def state_elements(network: nn.Module) -> int:
-    """Numbers in all parameters and buffers, by name: what two names share counts twice."""
+    """Count of numbers in named parameters and buffers; a tensor with two names counts twice."""
     return sum(
         elements(tensor)
         for _, module in named_modules(network)
@@ -127,9 +127,9 @@ def state_elements(network: nn.Module) -> int:
 
 
 def parameters_sha256(network: nn.Module) -> str | None:
-    """SHA-256 (hex) of the shapes and values of all parameters, whatever their names and order.
+    """SHA-256 (hex) of the shapes and values of all parameters; names and order do not matter.
 
-    None for a network without parameters, or where some have no values.
+    None for a network without parameters, or if some parameters have no values.
     """
     found = parameters(network)
     if any(nn.parameter.is_lazy(tensor) or tensor.is_meta for tensor in found):
@@ -144,14 +144,14 @@ def parameters_sha256(network: nn.Module) -> str | None:
 
 
 def elements(tensor: Tensor) -> int:
-    """Numbers in a tensor; a complex one is two, and one that has no shape yet holds none."""
+    """Count of numbers in a tensor: a complex number is two, a tensor without a shape has none."""
     if nn.parameter.is_lazy(tensor):
         return 0
     return tensor.numel() * (2 if tensor.is_complex() else 1)
 
 
 def written(module: nn.Module) -> nn.Module:
-    """The module that a compiled one was made of; any other module itself."""
+    """The original of a compiled module; any other module itself."""
     kind = type(module)
     if kind.__name__ == "OptimizedModule" and kind.__module__ == "torch._dynamo.eval_frame":
         inner = dict(_group(module, "_modules")).get("_orig_mod")
@@ -167,19 +167,19 @@ def copied(
 
     Tensors that share memory share it in the copy. Computed tensors (the weight under
     ``weight_norm``) are copied without their history. Functions, and objects that cannot be
-    copied, such as locks and files, are shared with the original. A part that is compiled by
-    ``torch.compile`` is copied as it is written.
+    copied, such as locks and files, are shared with the original. A part that was compiled by
+    ``torch.compile`` is copied as its original module.
 
     Args:
-        network: what to copy; neither changed nor asked.
-        place: makes the tensor of each parameter and buffer; a clone where it is if left out.
-        attributes: makes that of each other tensor, likewise.
+        network: the network; it is not changed, and none of its methods is called.
+        place: makes the tensor of each parameter and buffer; None to clone it on its device.
+        attributes: makes every other tensor; None to clone it on its device.
 
     Raises:
-        RuntimeError: a part is no copy of its original, which is a fault of the harness.
+        RuntimeError: a part differs from its original, which is a fault of the harness.
     """
     memo: dict[int, Any] = {}
-    # The lists keep what is named by its id alive.
+    # These lists keep objects alive whose ids are keys.
     kept = [*parameters(network), *buffers(network)]
     if place is not None:
         for tensor in kept:
@@ -190,7 +190,7 @@ def copied(
                 else placed
             )
     with torch.no_grad():
-        # Copies of a scripted module's parameters would otherwise be computed ones.
+        # Otherwise the copied parameters of a scripted module would not be leaf tensors.
         made: nn.Module = _copy(network, memo, attributes)
     _require_equal(network, made)
     for ours, theirs in zip(parameters(made), parameters(network)):
@@ -204,7 +204,7 @@ def copied(
 def _group(module: nn.Module, kind: str) -> list[tuple[Any, Any]]:
     """Names and values of one of torch's dicts of a module."""
     if isinstance(module, torch.jit.ScriptModule):
-        # Wrappers of torch's own, which a traced module keeps one level below.
+        # A traced module keeps its dict one level deeper, in wrappers of torch.
         return list(getattr(module, kind).items())
     group = attributes_of(module).get(kind)
     return list(dict.items(group)) if isinstance(group, dict) else []
@@ -230,10 +230,10 @@ def _require_equal(network: nn.Module, made: nn.Module) -> None:
 
 
 def _described(network: nn.Module) -> dict[str, tuple[Any, ...]]:
-    """Class, code of its forward, names and shapes of the tensors of each module, by path."""
+    """By path of each module: class, code of its forward, names and shapes of its tensors."""
     return {
         path: (
-            # A copy of a traced module is of the class of scripted ones.
+            # A copy of a traced module has the class of scripted modules.
             nn.Module if isinstance(module, torch.jit.ScriptModule) else type(module),
             None if isinstance(module, torch.jit.ScriptModule) else _code(module),
             *(
@@ -251,7 +251,7 @@ def _code(module: nn.Module) -> object:
 
 
 def _ask_torch(module: nn.Module) -> None:
-    """Have a module of a copy answer questions about its structure by torch's own methods."""
+    """Give a module of a copy torch's own methods for questions about its structure."""
     if isinstance(module, torch.jit.ScriptModule):
         return
     kind = type(module)
@@ -264,12 +264,12 @@ def _ask_torch(module: nn.Module) -> None:
 
 
 def _copy(value: Any, memo: dict[int, Any], place: TensorMap | None) -> Any:  # noqa: C901, PLR0911, PLR0912 - one way a kind
-    """Do the work of ``copy.deepcopy``, without the copy methods of strangers' classes.
+    """Do the work of ``copy.deepcopy`` without calling copy methods of the network's classes.
 
     Args:
-        value: what to copy.
-        memo: copies by the ``id`` of what they copy, as ``copy.deepcopy`` keeps them.
-        place: makes the tensors that are no parameters or buffers; None to clone them.
+        value: the value to copy.
+        memo: copies by the ``id`` of their originals, as in ``copy.deepcopy``.
+        place: makes the tensors that are not parameters or buffers; None to clone them.
     """
     kind: Any = type(value)
     made: Any
@@ -279,7 +279,7 @@ def _copy(value: Any, memo: dict[int, Any], place: TensorMap | None) -> Any:  # 
     if known is not None:
         return known
     if isinstance(value, Tensor):
-        # Torch copies no computed tensor.
+        # Torch cannot copy a computed tensor.
         plain = value if value.is_leaf else value.detach()
         made = copy.deepcopy(plain, memo) if place is None else place(plain)
         memo[id(value)] = made
@@ -325,7 +325,7 @@ def _copied_object(value: Any, memo: dict[int, Any], place: TensorMap | None) ->
             if isinstance(slot, types.MemberDescriptorType):
                 try:
                     slot.__set__(made, _copy(slot.__get__(value), memo, place))
-                except AttributeError:  # it holds nothing
+                except AttributeError:  # the slot is empty
                     continue
             elif name == "__dict__" and isinstance(slot, types.GetSetDescriptorType):
                 target = slot.__get__(made)
@@ -337,12 +337,13 @@ def _copied_object(value: Any, memo: dict[int, Any], place: TensorMap | None) ->
 
 @functools.lru_cache(maxsize=None)
 def _is_plain_object(kind: type) -> bool:
-    """Whether objects of a class are their attributes: written in Python, and not by others.
+    """Whether an object of a class can be copied by its attributes.
 
-    Python's own classes and torch's know how they are copied.
+    That is so for classes written in Python, except those of Python and torch, which have their own
+    safe copy methods.
     """
     owner = kind.__module__.partition(".")[0]
-    # Python names its modules from 3.10 on; nothing is copied by an older one.
+    # `sys.stdlib_module_names` exists from Python 3.10 on; older interpreters copy no networks.
     if owner == "torch" or owner in getattr(sys, "stdlib_module_names", ()):
         home = vars(sys.modules.get(kind.__module__, types.ModuleType(""))).get(kind.__name__)
         if home is kind:

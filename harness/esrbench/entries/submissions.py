@@ -1,7 +1,7 @@
 """Entries as folders: ``submissions/<team>-<name>/`` with a manifest, code and weights; no torch.
 
-Only manifests are read here. No code of a submission is imported where networks are listed, chosen
-and judged; that happens in its worker.
+Only manifests are read here. No code of a submission is imported when networks are listed, selected
+and judged; only its worker imports it.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ SUBMISSIONS_VARIABLE: Final = "ESRBENCH_SUBMISSIONS"
 DEFAULT_SUBMISSIONS: Final = Path("submissions")
 CLAIMED: Final = f"claimed in {MANIFEST_NAME}"
 CLAIM_TOLERANCE: Final = 0.01
-"""Most that rounding may take from a claimed count, as a share of it."""
+"""Largest relative error of a claimed count that rounding may explain."""
 LAST_PYTHON: Final = dict.fromkeys(("asynchat", "asyncore", "distutils", "imp", "smtpd"), "3.11")
-"""The last Python that has a module of the standard library, by name of the module."""
+"""Last Python version that has a module of the standard library, by name of the module."""
 
 
 def submissions_folder() -> Path:
@@ -46,10 +46,10 @@ def submissions_folder() -> Path:
 def find_submissions(root: Path) -> Iterator[tuple[str, ModelDescriptor | RegistrationError]]:
     """The submissions in a folder, by name.
 
-    Folders whose name begins with ``.`` or ``_`` are not looked at, nor are files.
+    Files, and folders whose name begins with ``.`` or ``_``, are ignored.
 
     Yields:
-        The name of each folder, and its descriptor or why it has none.
+        The name of each folder, and its descriptor or the error.
     """
     try:
         folders = sorted(
@@ -65,7 +65,7 @@ def find_submissions(root: Path) -> Iterator[tuple[str, ModelDescriptor | Regist
         yield str(root), RegistrationError(message, advice="Make it a folder that can be read.")
         return
     for folder in folders:
-        if not folder.name.isprintable():  # nor may it be printed
+        if not folder.name.isprintable():  # such a name is not printed as it is
             message = f"{root}: {folder.name!a} is not a valid name of a submission"
             yield ascii(folder.name), RegistrationError(message, advice="Rename that folder.")
             continue
@@ -79,7 +79,7 @@ def read_submission(folder: Path) -> ModelDescriptor:
     """Make the descriptor of a submission from its manifest.
 
     Args:
-        folder: of the submission; its name, links not followed, must be the entry's name.
+        folder: folder of the submission; its name (of a link, the link's) must be the entry's name.
 
     Raises:
         RegistrationError: the folder is too large, the manifest is missing or wrong, the folder
@@ -88,7 +88,7 @@ def read_submission(folder: Path) -> ModelDescriptor:
     folder = folder.absolute()
     path = folder / MANIFEST_NAME
     if not path.resolve().is_relative_to(folder.resolve()):
-        message = f"{path}: leads out of the submission's folder"
+        message = f"{path}: this link leads out of the submission's folder"
         raise RegistrationError(message, advice="Put the file itself into the folder.")
     require_bounded(folder)
     manifest = read_manifest(path)
@@ -103,12 +103,12 @@ def read_submission(folder: Path) -> ModelDescriptor:
 def missing_requirements(
     descriptor: ModelDescriptor, packages: Sequence[Path] | None = None
 ) -> tuple[str, ...]:
-    """Declared requirements that are not installed, each with what is there instead.
+    """Declared requirements that are not installed, each with the installed version if any.
 
     Only the metadata of installed distributions is read.
 
     Args:
-        descriptor: of an entry.
+        descriptor: descriptor of an entry.
         packages: folders of installed packages; None for those of the harness.
     """
     path = sys.path if packages is None else [str(folder) for folder in packages]
@@ -130,13 +130,13 @@ def install_advice(descriptor: ModelDescriptor) -> str:
     quoted = " ".join(map(shlex.quote, descriptor.requirements))
     return (
         f"Give it an environment of its own: esrbench env create {descriptor.name} --requirements "
-        "FILE, with torch, numpy and what it declares in FILE. Or install that here, if you trust "
-        f"it: pip install {quoted}"
+        "FILE, with torch, numpy and its requirements in FILE. Or, if you trust them, install "
+        f"these requirements here: pip install {quoted}"
     )
 
 
 def requirements_notice(descriptor: ModelDescriptor) -> Notice | None:
-    """``missing-requirements``, where something that an entry requires is not installed."""
+    """``missing-requirements``, if a requirement of an entry is not installed."""
     missing = missing_requirements(descriptor)
     if not missing:
         return None
@@ -158,19 +158,19 @@ def module_advice(descriptor: ModelDescriptor, module: str) -> str:
             f"{last}. `esrbench help environments` says how."
         )
     if descriptor.folder is None:
-        return f"Install what provides {top}."
+        return f"Install the package that provides {top}."
     return (
-        f"Put {top} into the folder, or name what provides it in {MANIFEST_NAME}, such as "
-        f'requirements = ["{top}"], and install that.'
+        f"Put {top} into the folder. Or declare the package that provides it in {MANIFEST_NAME}, "
+        f'such as requirements = ["{top}"], and install it.'
     )
 
 
 def precision_notice(descriptor: ModelDescriptor, precision: str) -> Notice | None:
-    """``other-precision``, where a run is in another class than its authors declare.
+    """``other-precision``, if a run has another precision than the entry's authors declare.
 
     Args:
-        descriptor: of the entry; only submissions declare one.
-        precision: of the run, as in ``ForwardPolicy``.
+        descriptor: descriptor of the entry; only submissions declare a precision.
+        precision: precision of the run, as in ``ForwardPolicy``.
     """
     if descriptor.folder is None or descriptor.precision == precision:
         return None
@@ -184,7 +184,7 @@ def precision_notice(descriptor: ModelDescriptor, precision: str) -> Notice | No
 def claim_tolerance(claimed: float) -> float:
     """Allowed difference between a count and a claim that was rounded or truncated.
 
-    One unit of the last digit that is not 0 (0.242e6 is good to 1000), but never more than 1 %.
+    One unit of the last digit that is not 0 (1000 for 0.242e6), but never more than 1 %.
     """
     exponent = Decimal(repr(claimed)).normalize().as_tuple().exponent
     place = 10.0**exponent if isinstance(exponent, int) else 0.0

@@ -1,9 +1,9 @@
-"""Importing a network's code from where it lies: a file, or the folder of a submission.
+"""Import a network's code from a file or from the folder of a submission.
 
-A submission's modules are called whatever their authors like: ``model``, ``utils``, ``models``.
-They are therefore imported below a package of the folder's own, and an ``import blocks`` in one of
-them finds the ``blocks`` beside it before any other. Nothing is added to ``sys.path``, so that two
-submissions in one process do not meet and none hides a module from the harness.
+Authors give their modules any names: ``model``, ``utils``, ``models``. So each folder gets its own
+package, and its modules are imported below that package. An ``import blocks`` in one of them first
+finds the ``blocks`` in its folder. Nothing is added to ``sys.path``, so two submissions in one
+process do not conflict, and none hides a module from the harness.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
 
 SUBMITTED_PREFIX = "esrbench_submission_"
-"""Of the packages below which submissions' modules are imported; a hash of the folder follows."""
+"""Prefix of the packages for submissions' modules; a hash of the folder follows."""
 CACHES = frozenset(
     {
         "__pycache__",
@@ -46,7 +46,7 @@ CACHES = frozenset(
         ".ruff_cache",
     }
 )
-"""Folders that tools write beside code; none of it is imported from a submission."""
+"""Folders that tools write next to code; nothing is imported from them."""
 
 
 def resolve_factory(target: str, *, folder: str | None = None) -> Callable[..., Any]:
@@ -54,8 +54,8 @@ def resolve_factory(target: str, *, folder: str | None = None) -> Callable[..., 
 
     Args:
         target: what to import.
-        folder: of the submission in which alone the module is looked up, or None for modules
-            that are installed.
+        folder: folder of the submission, the only place to look for the module; None for installed
+            modules.
 
     Raises:
         RegistrationError: the module, file or attribute does not exist. Errors raised by the
@@ -77,7 +77,7 @@ def resolve_factory(target: str, *, folder: str | None = None) -> Callable[..., 
             if error.name is None or not f"{location}.".startswith(f"{error.name}."):
                 raise
             message = f"{target}: there is no module {error.name!r}"
-            raise RegistrationError(message, advice="Is it installed here?") from error
+            raise RegistrationError(message, advice="Install it in this environment.") from error
     try:
         value = operator.attrgetter(attribute)(module)
     except AttributeError:
@@ -92,14 +92,14 @@ def resolve_factory(target: str, *, folder: str | None = None) -> Callable[..., 
 
 
 def importable_location(module: str) -> str | None:
-    """Describes how a new process imports a module that is imported here.
+    """Say how a new process can import a module that is imported here.
 
-    pytest imports ``conftest.py`` and test modules, and Python a script, under names that mean
-    nothing, or another file, elsewhere. Such a module is named by its file, where relative imports
-    do not work.
+    Python imports a script, and pytest ``conftest.py`` and test modules, under names that do not
+    exist in another process, or mean another file there. Such a module is named by its file;
+    relative imports do not work in it.
 
     Returns:
-        The module's name, or the absolute path of its file; None for what was typed at a prompt.
+        The module's name, or the absolute path of its file; None for code typed at a prompt.
     """
     file = getattr(sys.modules.get(module), "__file__", None)
     if module == "__main__":
@@ -110,7 +110,7 @@ def importable_location(module: str) -> str | None:
 
 
 def _found_file(name: str) -> Path | None:
-    """The file that an import of this name finds where nothing is imported yet."""
+    """The file that an import of this name finds in a new process."""
     path: Sequence[str] | None = None
     spec = None
     parts = name.split(".")
@@ -128,10 +128,10 @@ def _found_file(name: str) -> Path | None:
 
 
 def import_file(path: Path) -> ModuleType:
-    """Import a file once; a module of any name that was made from it counts as imported.
+    """Import a file once; if a module of any name was already made from it, return that.
 
     Raises:
-        RegistrationError: it is no Python file.
+        RegistrationError: the file is not a Python file.
     """
     for imported in list(sys.modules.values()):
         file = getattr(imported, "__dict__", {}).get("__file__")
@@ -156,8 +156,8 @@ def import_submitted(folder: Path, module: str) -> ModuleType:
     """Import a module of a submission from its folder and from nowhere else.
 
     Args:
-        folder: of the submission.
-        module: dotted name, seen from the folder.
+        folder: folder of the submission.
+        module: dotted name relative to the folder.
 
     Raises:
         RegistrationError: the folder has no such module. Errors raised by the imported code
@@ -185,12 +185,12 @@ def import_submitted(folder: Path, module: str) -> ModuleType:
 
 
 def stable_module_name(name: str) -> str:
-    """A module's name without the part that depends on where its submission's folder lies."""
+    """A module's name without the part that depends on the path of its submission's folder."""
     return name.partition(".")[2] if name.startswith(SUBMITTED_PREFIX) else name
 
 
 class _SourceLoader(SourceFileLoader):
-    """Compiles what the source says: cached bytecode in a stranger's folder may say otherwise."""
+    """Always compiles the source, because cached bytecode in a submission may differ from it."""
 
     def get_code(self, fullname: str) -> CodeType | None:
         path = self.get_filename(fullname)
@@ -198,13 +198,13 @@ class _SourceLoader(SourceFileLoader):
         return code
 
     def exec_module(self, module: ModuleType) -> None:
-        # An import statement asks the builtins of the module that it stands in.
+        # An import statement uses the builtins of its own module.
         module.__dict__["__builtins__"] = _builtins_of(module.__name__.partition(".")[0])
         super().exec_module(module)
 
 
 class _SubmissionFinder(MetaPathFinder):
-    """Finds modules below submissions' packages, in their folders alone."""
+    """Finds modules below submissions' packages, only in their folders."""
 
     def find_spec(
         self,
@@ -217,7 +217,7 @@ class _SubmissionFinder(MetaPathFinder):
         for folder in path or ():
             if spec := _find(folder, fullname):
                 return spec
-        # Asking the finders that follow would let cached bytecode without a source in.
+        # We raise here, because later finders would accept cached bytecode without a source.
         message = f"No module named {stable_module_name(fullname)!r}"
         raise ModuleNotFoundError(message, name=fullname)
 
@@ -229,7 +229,7 @@ def _find(folder: str, name: str) -> ModuleSpec | None:
 
 @lru_cache(maxsize=None)
 def _builtins_of(package: str) -> dict[str, Any]:
-    """The builtins of a submission's modules, whose ``__import__`` looks beside them first."""
+    """The builtins of a submission's modules; their ``__import__`` looks in its folder first."""
     (folder,) = sys.modules[package].__path__
 
     @lru_cache(maxsize=None)
@@ -237,7 +237,7 @@ def _builtins_of(package: str) -> dict[str, Any]:
         spec = _find(folder, top)
         if spec is None or spec.loader is not None:
             return spec is not None
-        # A folder without __init__.py: a package if there is code in it, else data.
+        # A folder without __init__.py is a package if it contains code, otherwise data.
         return next((Path(folder) / top).rglob("*.py"), None) is not None
 
     def import_(
@@ -250,7 +250,7 @@ def _builtins_of(package: str) -> dict[str, Any]:
         top = name.partition(".")[0]
         if level or not is_beside(top):
             return original(name, globals, locals, fromlist or (), level)
-        # Without a list, the statement binds the first part of the name.
+        # `import a.b` without a list of names binds `a`.
         found = original(f"{package}.{name}", globals, locals, fromlist or ("",), 0)
         return found if fromlist else sys.modules[f"{package}.{top}"]
 

@@ -1,8 +1,8 @@
-"""Weights files of an entry: where they lie, and that their bytes are the declared ones; no torch.
+"""Weights files of an entry: find them, and check that their bytes are the declared ones; no torch.
 
-Four networks ship with demonstration weights, so that a first run on a fresh machine has real PSNR.
-They were trained here, briefly and on few photographs; the card beside each file says how, and what
-it scores. They are not the authors'.
+Four networks ship with demonstration weights, so that a first run on a new machine has real PSNR.
+We trained them briefly and on few photographs; the card next to each file gives the recipe and the
+scores. They are not the authors' weights.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def cache_path(released: ReleasedWeights) -> Path:
-    """Where the cache keeps a released file, whether it is there or not.
+    """Path of a released file in the cache, even if the file is missing.
 
     Raises:
         WeightsError: the declared file name is a path.
@@ -36,7 +36,7 @@ def cache_path(released: ReleasedWeights) -> Path:
 
 
 def _bare_name(released: ReleasedWeights) -> str:
-    """The file name of a release, refused where it would leave the cache's folder."""
+    """The file name of a release; an error if it would leave the cache's folder."""
     name = released.filename
     if name in {"", ".", ".."} or "/" in name or "\\" in name:
         message = f"{released.url}: its file name {name!r} must be a bare name"
@@ -45,7 +45,7 @@ def _bare_name(released: ReleasedWeights) -> str:
 
 
 def cached_release(released: ReleasedWeights) -> Path | None:
-    """The cached file of a release if it is there in full; its hash is checked on use."""
+    """The cached file of a release, if it is complete; its hash is checked on use."""
     path = cache_path(released)
     whole = path.is_file() and path.stat().st_size == released.bytes
     return path if whole else None
@@ -66,13 +66,13 @@ def fetch_release(
 
     Raises:
         WeightsError: the declared file name is a path, or it has no address.
-        DownloadError: no source delivers it, or one delivers other contents.
+        DownloadError: no source has the file, or one delivers other content.
     """
     from esrbench.data.downloads import fetch_file
 
     if released.url is None:
         message = f"{released.filename} was submitted in a folder, not released at an address"
-        raise WeightsError(message, advice="It lies in the submission's folder.")
+        raise WeightsError(message, advice="Look for it in the submission's folder.")
     path = cache_path(released)
     return fetch_file(
         released.url,
@@ -98,8 +98,8 @@ def submitted_path(descriptor: ModelDescriptor, submitted: ReleasedWeights) -> P
     """The file of a submission's weights.
 
     Raises:
-        WeightsError: it is missing, no plain file, or lies outside the submission's folder once
-            links are followed.
+        WeightsError: the file is missing, is not a plain file, or is a link out of the submission's
+            folder.
     """
     folder = Path(descriptor.folder or os.curdir).resolve()
     path = folder / submitted.filename
@@ -108,16 +108,16 @@ def submitted_path(descriptor: ModelDescriptor, submitted: ReleasedWeights) -> P
         message = f"{path}: weights.file leads out of the submission's folder, to {found}"
         raise WeightsError(message, advice="Put the file itself into the folder.")
     if not found.is_file():
-        message = f"{path}: weights.file names a file that is not there"
+        message = f"{path}: weights.file names a missing file"
         raise WeightsError(message, advice="Put it into the folder, or correct submission.toml.")
     return found
 
 
 def require_text(path: Path) -> None:
-    """Refuse a path that no record and no request to a worker can hold.
+    """Raise an error for a path that cannot stand in a record or in a request to a worker.
 
     Raises:
-        WeightsError: it is no UTF-8, or has characters that cannot be shown.
+        WeightsError: the path is not UTF-8, or has characters that cannot be printed.
     """
     if visible(str(path)) != str(path):
         message = f"{str(path)!a}: the path cannot be shown as text"
@@ -147,7 +147,7 @@ def identity_of(
     Args:
         path: the file.
         sha256: its hash.
-        declared: the release or the submission that it is, or None for any other file.
+        declared: declaration of a released or submitted file, or None for any other file.
         data_range: value of white for a file without a declaration.
     """
     return WeightsIdentity(
@@ -165,7 +165,7 @@ def same_weights(
     """``same-weights`` for each group of entries with the same weights.
 
     Args:
-        hashes: of the weights of each entry, by its name: of files, or of all parameters.
+        hashes: digests of the weights of each entry, by name: of files, or of all parameters.
         submitted: names of submissions; groups without one are variants of a built-in network.
     """
     holders: dict[str, dict[str, None]] = {}
@@ -178,7 +178,7 @@ def same_weights(
         Notice(
             code="same-weights",
             message=f"{series(names)} have the same weights",
-            advice="Ask their teams which of them is meant to be ranked.",
+            advice="Ask their teams which of them should be ranked.",
         )
         for names in sorted(groups)
         if not set(names).isdisjoint(submitted)
