@@ -87,7 +87,11 @@ def test_a_list_says_yes_and_no(in_process):
         ),
         (["run", "rfdn", "--min-rounds", "31"], "--min-rounds 31 exceeds --rounds 30", "--rounds"),
         (["run", "rfdn", "--precision", "tf32"], "precision tf32: only GPUs", "--device cuda"),
-        (["run", "rfdn", "--threads", "9999"], "9999 threads were asked for", "--threads"),
+        (
+            ["run", "rfdn", "--threads", "9999"],
+            "--threads 9999: this process may use only",
+            "--threads",
+        ),
         (["run", "rfdn", "--baseline", "imdm"], "imdm", "imdn"),
         (["leaderboard", "--class", "fp16"], "no matching records", "esrbench run"),
         (["run", "rfdn", "--budget", "inf"], "--budget inf", "For example 3"),

@@ -180,7 +180,7 @@ def test_metrics_and_groups():
         ((), "there is no baseline: "),
         (("--baseline", "gone.json"), "there is no baseline gone.json"),
         (("--baseline", "no-such-ref"), "no-such-ref: "),
-        (("--baseline", "empty"), "no whole runs"),
+        (("--baseline", "empty"), "no complete runs"),
         (("--against", "rfdn"), "needs the names"),
         (("rfdn", "--against", "imdn", "--metrics", "params"), "compares runtime, which"),
         (("--strict", "--lenient"), "are opposites"),

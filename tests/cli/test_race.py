@@ -26,7 +26,7 @@ make_race = partial(
         (1.05, "Slower: mine is 5.0% slower than theirs, more than 2.5%; the interval"),
         (1 / 1.1, "Faster: mine is 9.1% faster than theirs, more than 2.5%"),
         (1.0, "Unchanged: mine is as fast as theirs, within 2.5%"),
-        (1.02, "Inconclusive: the interval 1.0099 to 1.0302 holds 1.0250."),
+        (1.02, "Inconclusive: the interval 1.0099 to 1.0302 contains 1.0250."),
     ],
 )
 def test_the_verdict_in_one_sentence(ratio, says):

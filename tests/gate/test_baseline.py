@@ -68,7 +68,7 @@ def test_terms_that_nobody_needs_are_dropped(baseline, figures):
     [
         (lambda text: text[:-20], "not readable as JSON"),
         (lambda text: text.replace('"schema_version": 1', '"schema_version": 2'), "version 2"),
-        (lambda text: text.replace("256x256", "64x64"), "they were altered"),
+        (lambda text: text.replace("256x256", "64x64"), "they were changed"),
         (lambda text: text.replace("ant x2", "ant"), "expected a network and a scale"),
         (lambda text: text.replace('"counts"', '"count"'), "no such field|Field required"),
     ],
@@ -161,7 +161,7 @@ def test_results_give_the_newest_whole_run_of_each_data_set(tmp_path, make_recor
 
 
 def test_results_without_runs_are_no_baseline(tmp_path):
-    with pytest.raises(UsageError, match="no whole runs"):
+    with pytest.raises(UsageError, match="no complete runs"):
         read_results(tmp_path)
 
 

@@ -68,10 +68,10 @@ def test_another_checkpoint_is_a_regression(figures, terms, measured):
 @pytest.mark.parametrize(
     ("source", "verdict", "code", "reason"),
     [
-        ("demo", "missing", 1, "the shipped weights are gone"),
-        ("submitted", "missing", 1, "the submitted weights are gone"),
+        ("demo", "missing", 1, "the shipped weights no longer exist"),
+        ("submitted", "missing", 1, "the submitted weights no longer exist"),
         ("released", "incomparable", 3, "the released weights are not on this machine"),
-        ("file", "incomparable", 3, "the file of weights is not given here"),
+        ("file", "incomparable", 3, "no weights file is given here"),
     ],
 )
 def test_weights_that_are_not_here(figures, terms, measured, source, verdict, code, reason):

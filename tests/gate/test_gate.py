@@ -102,7 +102,7 @@ def test_runtime_alone_of_an_entry_without_a_ratio_says_what_to_race(canned, bas
     report = checked(baseline, names=("reference",), metrics=frozenset({RUNTIME}))
     found = report.findings[0]
     said = (found.verdict, found.reason)
-    assert said == ("incomparable", "the baseline keeps no ratio of its runtime")
+    assert said == ("incomparable", "the baseline has no runtime ratio of it")
     assert "--baseline REVISION" in str(found.advice)
     assert (report.exit_code, canned.raced) == (3, [])
     assert report.model_copy(update={"lenient": True}).exit_code == 0

@@ -219,7 +219,7 @@ def test_what_is_no_revision_is_refused(tmp_path, folder, ref, said):
         (
             {"zoo_nets/entries.py": "raise ValueError('broken')\n"},
             RegistrationError,
-            "does not load with this esrbench: broken",
+            "cannot be loaded with this esrbench: broken",
         ),
         (
             {
@@ -228,7 +228,7 @@ def test_what_is_no_revision_is_refused(tmp_path, folder, ref, said):
                 )
             },
             UsageError,
-            "torch.nn:Identity is not code of that revision",
+            "the code of torch.nn:Identity is not in that revision",
         ),
     ],
 )

@@ -64,7 +64,10 @@ def alternating(half, centre=1.0):
 @pytest.mark.parametrize(
     ("self_pairs", "says"),
     [
-        (alternating(0.016), "too noisy: the baseline against its own copy is known to 1.6%"),
+        (
+            alternating(0.016),
+            "too noisy: the ratio of the baseline to its own copy is only known to 1.6%",
+        ),
         (alternating(0.001, 1.008), "unfair: the baseline against its own copy gives a ratio of"),
         (alternating(0.001, 1 / 1.008), "unfair"),
         ([(1.0, 1.0)] * 9, "the self-check has no interval: 9 pairs are too few"),

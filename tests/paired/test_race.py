@@ -231,7 +231,7 @@ def test_pairs_timed_under_load_are_set_aside_and_never_judged(session, pair):
     assert isinstance(record.estimate, Absent)
     assert "60 of 60 pairs were set aside" in record.reason
     assert [notice.code for notice in record.notices] == ["other-load"]
-    assert "others took 40% of the CPUs' time" in record.notices[0].message
+    assert "other processes took 40% of the CPUs' time" in record.notices[0].message
     assert regressed(record) is None
 
 

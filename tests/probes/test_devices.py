@@ -109,7 +109,7 @@ def test_more_threads_than_cpus_are_refused():
 
 
 def test_a_policy_that_the_device_cannot_do_is_refused():
-    with pytest.raises(MeasurementError, match="TF32 exists on CUDA only"):
+    with pytest.raises(MeasurementError, match="TF32 exists only on CUDA"):
         open_device("cpu", threads=None, policy=ForwardPolicy(precision="tf32"))
 
 

@@ -1,4 +1,4 @@
-"""The baseline file: easy to review, sorted, written in one step; and the changes between two."""
+"""The baseline file: sorted, easy to review, written in one step; and the changes between two."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Baseline(Frozen):
 
     Attributes:
         terms: the terms under which figures were measured, by digest.
-        entries: by ``NAME xSCALE``.
+        entries: figures of entries, by ``NAME xSCALE``.
     """
 
     schema_version: Literal[1] = BASELINE_VERSION
@@ -51,11 +51,11 @@ class Baseline(Frozen):
         for key, entry in self.entries.items():
             parse_key(key)
             if entry.terms not in self.terms:
-                message = f"entry {key}: there are no terms {entry.terms}"
+                message = f"entry {key}: the file has no terms {entry.terms}"
                 raise ValueError(message)
         for digest, terms in self.terms.items():
             if terms.digest != digest:
-                message = f"terms {digest}: they were altered, their digest is {terms.digest}"
+                message = f"terms {digest}: they were changed; their digest is now {terms.digest}"
                 raise ValueError(message)
         return self
 
@@ -66,7 +66,7 @@ class Baseline(Frozen):
     def with_entries(
         self, entries: Mapping[str, EntryFigures], terms: Mapping[str, Terms]
     ) -> Baseline:
-        """The same with some entries replaced or added, and without unused terms."""
+        """A copy with some entries replaced or added, and without unused terms."""
         merged = {**self.entries, **entries}
         known = {**self.terms, **terms}
         used = {entry.terms for entry in merged.values()}
@@ -80,7 +80,7 @@ def read_baseline(path: Path) -> Baseline:
     """Read a baseline file.
 
     Raises:
-        RecordError: not readable, not a baseline, or of another version.
+        RecordError: the file is not readable, not a baseline, or of another version.
     """
     make = shlex.join(["esrbench", "baseline", "update", "--baseline", str(path)])
     try:
@@ -112,7 +112,7 @@ def write_baseline(baseline: Baseline, path: Path) -> None:
     """Write a baseline file so that a reader sees the old or the new one, never a part.
 
     Raises:
-        RecordError: it cannot be written; the old one is unchanged.
+        RecordError: the file cannot be written; the old one is unchanged.
     """
     target = path.resolve()
     try:
@@ -124,9 +124,9 @@ def write_baseline(baseline: Baseline, path: Path) -> None:
 
 
 def read_results(folder: Path) -> tuple[Baseline, list[Notice]]:
-    """A baseline from stored records: each entry's newest run on each data set, and newest race.
+    """Make a baseline from stored records: newest run on each data set, and newest race.
 
-    Runs that leaderboards would not rank are left out, and so are SR images without a network.
+    Runs that leaderboards would not rank are left out, as are SR images without a network.
 
     Raises:
         UsageError: there are no such records.
@@ -144,7 +144,7 @@ def read_results(folder: Path) -> tuple[Baseline, list[Notice]]:
             figures = figures.model_copy(update={"scores": {**known.scores, **figures.scores}})
         baseline = baseline.with_entries({key: figures}, {terms.digest: terms})
     if not baseline.entries:
-        message = f"{folder}: there are no whole runs in {store.runs}"
+        message = f"{folder}: there are no complete runs in {store.runs}"
         raise UsageError(message, advice="Give a baseline file, or a folder that `run` wrote.")
     races, more = store.load_races()
     for race in races:
@@ -157,7 +157,7 @@ def read_results(folder: Path) -> tuple[Baseline, list[Notice]]:
 
 
 def ratio_of(record: RaceRecord) -> RuntimeRatio | None:
-    """A race's ratio as a baseline keeps it, to four digits; None if the race has no result."""
+    """The ratio of a race for a baseline, to four digits; None if the race has no result."""
     estimate = record.estimate
     if isinstance(estimate, Absent):
         return None
@@ -174,7 +174,7 @@ def ratio_of(record: RaceRecord) -> RuntimeRatio | None:
 
 
 def settle(before: EntryFigures | None, now: EntryFigures) -> EntryFigures:
-    """New figures; the old digits are kept if both are equal within their tolerance."""
+    """The new figures; a figure keeps its old digits if it is equal within its tolerance."""
     if before is None or before.terms != now.terms:
         return now
     counts = _settled(before.counts, now.counts)
@@ -210,7 +210,7 @@ def _entry_changes(old: EntryFigures, new: EntryFigures) -> Iterator[str]:
 
 
 def _flat(entry: EntryFigures) -> dict[str, Any]:
-    """Figures by names that users know from tables."""
+    """Figures by their names in tables."""
     flat: dict[str, Any] = {"terms": entry.terms}
     flat |= {METRICS[key].label: value for key, value in entry.counts.items()}
     flat |= {f"weights {key}": value for key, value in entry.weights.model_dump().items()}

@@ -1,4 +1,4 @@
-"""The candidates, and how they are counted, scored and raced."""
+"""Count, score and race the candidates."""
 
 from __future__ import annotations
 
@@ -50,9 +50,11 @@ if TYPE_CHECKING:
 
 COUNTED_INPUT = Protocol().counted_input
 DEMO = "demo"
-"""Data set on which entries are scored if neither a baseline nor the user names one."""
-NOT_SCORED = Absent(kind="skipped", reason="the gate scores what the baseline has scores of")
-NOT_TIMED = Absent(kind="skipped", reason="the gate times in races only")
+"""Default data set for scores, if neither a baseline nor the user names one."""
+NOT_SCORED = Absent(
+    kind="skipped", reason="the gate scores only entries that have scores in the baseline"
+)
+NOT_TIMED = Absent(kind="skipped", reason="the gate measures time only in races")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +62,17 @@ class Request:
     """The request to the gate.
 
     Attributes:
-        names: of networks; none for all that the baseline has.
-        scales: none for all that the baseline has, or for each network's largest.
-        metrics: that are compared.
-        data: where data sets are, by their name in the baseline.
-        weights: by network; other networks use what the baseline says.
-        interpreters: of networks that run in one of their own, by name.
+        names: names of networks; empty for all in the baseline.
+        scales: upscaling factors; empty for all in the baseline, or for each network's largest.
+        metrics: metrics to compare.
+        data: places of data sets, by their names in the baseline.
+        weights: weights by network; other networks use those of the baseline.
+        interpreters: interpreters of networks that have their own, by name.
         device: where forwards run.
         gpu: number of the GPU, if the device is one.
         threads: CPU threads, or None for all CPUs.
         race_size: LR height and width of races for which the baseline has no input size.
-        max_pairs: after which a race is inconclusive.
+        max_pairs: number of pairs after which a race is inconclusive.
         timeout_seconds: deadline of each request to a worker.
     """
 
@@ -100,10 +102,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """An entry and what is measured of it.
+    """An entry and the figures to measure.
 
     Attributes:
-        name: registered name, under which it is compared.
+        name: registered name for the comparison.
         entry: network and weights.
         data: images it is scored on, by name; none for counts alone.
         unopened: why other data sets could not be opened, by name.
@@ -125,8 +127,8 @@ class Bench:
     """Measures candidates and reports progress.
 
     Attributes:
-        registry: of the candidates.
-        request: what is asked.
+        registry: registry of the candidates.
+        request: the request.
         on_step: called with entry and step when a step begins.
         on_pairs: called with the number of timed pairs and the largest number.
     """
@@ -143,7 +145,7 @@ class Bench:
         return name in self.registry and scale in self.registry.get(name).scales
 
     def registered_keys(self, name: str) -> list[Key]:
-        """A network at the scales that were asked for, or at its largest.
+        """A network at the requested scales, or at its largest.
 
         Raises:
             UsageError: an unknown name or scale.
@@ -155,11 +157,11 @@ class Bench:
         return [(name, scale) for scale in scales]
 
     def entry(self, name: str, scale: int, kept: WeightsFigure | None = None) -> Entry:
-        """A network with weights of the same kind as in the baseline, or with those asked for.
+        """A network with the requested weights, or with those of the kind in the baseline.
 
         Raises:
-            UsageError: an unknown name or scale, or nothing can be compiled here.
-            WeightsError: a weights file that is missing or altered.
+            UsageError: an unknown name or scale, or no compiler works here.
+            WeightsError: a weights file is missing or altered.
             WorkerError: weights for another interpreter cannot be read, or its sources cannot be
                 compiled.
         """
@@ -186,7 +188,7 @@ class Bench:
         return Entry(built, scale, found, interpreter, state)
 
     def subject(self, name: str, entry: Entry, data: Sequence[str]) -> Subject:
-        """What is measured of a network, on those of the data sets that this machine has."""
+        """What to measure for a network, with those data sets that this machine has."""
         opened = {each: self._open(each, entry.scale) for each in data}
         return Subject(
             name,
@@ -304,7 +306,7 @@ class Bench:
             yield judge_race(key, record, same=False)
 
     def race(self, candidate: Entry, baseline: Entry) -> RaceRecord | Absent:
-        """Race two entries until there is a verdict; absent with the reason if one failed."""
+        """Race two entries until there is a verdict; absent, with the reason, if one failed."""
         design = PairDesign().model_copy(update={"max_pairs": self.request.max_pairs})
         return self._raced(candidate, baseline, self.protocol(self.request.race_size), design)
 

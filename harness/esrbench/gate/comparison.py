@@ -1,4 +1,4 @@
-"""Compares deterministic figures of one entry with the baseline's; ``runtime`` compares times."""
+"""Compare deterministic figures of one entry with the baseline's; ``runtime`` compares times."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from esrbench.gate.verdicts import Verdict
 
 WEIGHTS_SIZE = "weights_bytes"
-"""The one count that needs the file of weights."""
+"""The only count that needs the weights file."""
 
 
 def compare(
@@ -38,12 +38,13 @@ def compare(
 
     Args:
         before: the baseline's figures, or None if it has none of this entry.
-        before_terms: the terms under which those were measured.
-        now: what was just measured.
-        metrics: which ones to compare.
+        before_terms: the terms of those figures.
+        now: the new figures.
+        metrics: metrics to compare.
 
     Yields:
-        One finding for each metric and data set that one side has, in the order of ``METRICS``.
+        One finding for each metric and data set that at least one side has, in the order of
+        ``METRICS``.
     """
     key = now.name, now.scale
     if isinstance(now.figures, Absent):
@@ -94,7 +95,7 @@ class _Comparison:
         elif now.sha256 is None:
             yield self._without_weights(found)
         else:
-            reason = f"the file is another: {then.sha256[:12]} then, {now.sha256[:12]} now"
+            reason = f"the file differs: {then.sha256[:12]} then, {now.sha256[:12]} now"
             yield found(verdict="regressed", reason=reason, advice=UPDATE)
 
     def _without_weights(self, found: partial[Finding]) -> Finding:
@@ -105,12 +106,12 @@ class _Comparison:
         source, name = self.before.weights.source, self.now.name
         if source in {"demo", "submitted"}:
             shipped = "shipped" if source == "demo" else source
-            return found(verdict="missing", reason=f"the {shipped} weights are gone")
+            return found(verdict="missing", reason=f"the {shipped} weights no longer exist")
         if source == "released":
             reason = "the released weights are not on this machine"
             advice = f"Run `esrbench fetch weights {name}`."
         else:
-            reason = "the file of weights is not given here"
+            reason = "no weights file is given here"
             advice = f"Give it: --weights {name}=FILE."
         return found(verdict="incomparable", reason=reason, advice=advice)
 

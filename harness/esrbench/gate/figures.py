@@ -55,7 +55,7 @@ class Terms(Frozen):
 
     @property
     def digest(self) -> str:
-        """Name in a baseline file: the first 12 digits of the SHA-256."""
+        """Digest in a baseline file: the first 12 digits of the SHA-256."""
         return digest_of(self)[:12]
 
 
@@ -70,8 +70,8 @@ class Scores(Frozen):
     """Means over the images of one data set.
 
     Attributes:
-        digest: covers every pixel of the images and their names.
-        values: by metric.
+        digest: digest of all pixels of the images and their names.
+        values: means, by metric.
         accelerator: name of the GPU, or None for the CPU.
     """
 
@@ -81,7 +81,7 @@ class Scores(Frozen):
 
 
 class RatioTerms(Frozen):
-    """The terms under which a ratio of runtimes was timed; ratios of other terms are incomparable.
+    """The terms of a ratio of runtimes; ratios with different terms are incomparable.
 
     Another processor or another number of threads changes the times of two networks differently.
 
@@ -92,10 +92,10 @@ class RatioTerms(Frozen):
         machine: processor or GPU.
         cpu_model: family, model and stepping of the processor; None on a GPU, and if they are not
             known.
-        torch: version.
-        sandbox: tier of the workers' sandbox; None in an older file that does not say it.
-        settings: of the memory allocator and the GPU's libraries, and environment variables that
-            alter runtimes, by name.
+        torch: version of torch.
+        sandbox: tier of the workers' sandbox; None in an older file without this field.
+        settings: settings of the memory allocator and the GPU's libraries, and environment
+            variables that affect runtimes, by name.
     """
 
     device: Device
@@ -109,14 +109,14 @@ class RatioTerms(Frozen):
 
 
 class RuntimeRatio(RatioTerms):
-    """Time of an entry over that of a reference, from pairs within one process.
+    """Time of an entry divided by that of a reference, from pairs within one process.
 
     Attributes:
         reference: registered name.
         ratio: median of the pairs.
         low: lower bound of its rank interval.
         high: upper bound.
-        pairs: how many.
+        pairs: number of pairs.
         input_size: height and width of the LR input.
     """
 
@@ -134,10 +134,10 @@ class EntryFigures(Frozen):
     Attributes:
         terms: digest of the terms of counts and scores.
         weights: which weights were scored.
-        counts: by metric of ``COUNTS``.
-        scores: by data set, metrics of ``SCORES`` and ``MEASURED_MEMORY``; only with trained
+        counts: figures by metric of ``COUNTS``.
+        scores: metrics of ``SCORES`` and ``MEASURED_MEMORY``, by data set; only with trained
             weights.
-        runtime: ratio to a reference entry, or None if it was not asked for.
+        runtime: ratio to a reference entry, or None if not requested.
     """
 
     terms: str
@@ -201,7 +201,7 @@ def terms_of(
 
     Args:
         protocol: settings.
-        software: versions by name; those installed if left out.
+        software: versions by name; the installed ones if left out.
         counted_with: environment that counted a network of another interpreter, if there was one.
     """
     installed = software or {name: package_version(name) for name in SOFTWARE}
@@ -273,7 +273,7 @@ def weights_figure(identity: WeightsIdentity) -> WeightsFigure:
 
 
 def number(metric: str, value: float) -> Number:
-    """A value as files keep it: a count as an integer, a score to a tenth of its tolerance."""
+    """A value for a file: a count as an integer, a score rounded to a tenth of its tolerance."""
     tolerance = METRICS[metric].tolerance
     if not tolerance:
         return int(value) if float(value).is_integer() else value

@@ -1,4 +1,4 @@
-"""The checks: against kept figures, an earlier revision, or another network."""
+"""Check candidates against kept figures, an earlier revision, or another network."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def check(bench: Bench, baseline: str | None, against: str | None) -> GateReport
         bench: candidates and the request.
         baseline: a file, a folder of results, or a git revision of the checkout in the current
             folder; None for the file in the current folder.
-        against: network that candidates must be no slower than.
+        against: network; candidates must not be slower than it.
 
     Raises:
         UsageError: there is no such baseline, revision or network, or it has no entries.
@@ -80,9 +80,7 @@ def check(bench: Bench, baseline: str | None, against: str | None) -> GateReport
         message = f"there is no baseline {path}"
         raise UsageError(message, advice=UPDATE_COMMAND)
     if bench.request.interpreters:
-        message = (
-            f"--baseline {baseline}: networks of a revision run in esrbench's own Python alone"
-        )
+        message = f"--baseline {baseline}: networks of a revision run only in esrbench's own Python"
         raise UsageError(message, advice="Leave --python out, or give a baseline file.")
     with open_revision(baseline, Path.cwd()) as revision:
         return check_revision(bench, revision, against=against)
@@ -96,8 +94,8 @@ def check_baseline(
     Args:
         bench: candidates and the request.
         baseline: the figures.
-        title: of the baseline in sentences.
-        against: network that candidates must be no slower than, instead of kept ratios.
+        title: name of the baseline in sentences.
+        against: network; candidates must not be slower than it. Kept ratios are then not compared.
 
     Raises:
         UsageError: a name that neither side has, or a protocol that this machine cannot follow.
@@ -120,7 +118,7 @@ def check_baseline(
         elif kept is not None and kept.runtime is not None:
             findings.append(_ratio(bench, key, kept.runtime, baseline, measured))
         elif kept is not None and not request.measured:
-            reason = "the baseline keeps no ratio of its runtime"
+            reason = "the baseline has no runtime ratio of it"
             advice = "Race within this job: `esrbench check NAME --baseline REVISION`, or "
             advice += "`--against NETWORK`."
             findings.append(finding(key, RUNTIME, "incomparable", reason, advice=advice))
@@ -136,7 +134,7 @@ def check_against(bench: Bench, against: str) -> GateReport:
     """
     if RUNTIME not in bench.request.metrics:
         message = "--against without --baseline compares runtime, which these metrics leave out"
-        advice = "Let it compare runtime too, or name the figures of a baseline: --baseline."
+        advice = "Add runtime to --metrics, or name a baseline with --baseline."
         raise UsageError(message, advice=advice)
     if not bench.request.names:
         message = "--against without --baseline needs the names of networks"
@@ -147,9 +145,9 @@ def check_against(bench: Bench, against: str) -> GateReport:
 
 
 def check_revision(bench: Bench, revision: Revision, *, against: str | None = None) -> GateReport:
-    """Compare with the same networks as an earlier revision defines them.
+    """Compare with the same networks in an earlier revision.
 
-    This esrbench counts, scores and races both versions, on this machine. Networks of identical
+    This esrbench counts, scores and races both versions, on this machine. Networks with identical
     code and weights are not measured.
 
     Raises:
@@ -194,7 +192,7 @@ def _baseline_keys(bench: Bench, baseline: Baseline) -> list[Key]:
 
 
 def _measure_kept(bench: Bench, baseline: Baseline, keys: Sequence[Key]) -> dict[Key, Measured]:
-    """Everything that is compared with kept figures, and references of ratios."""
+    """Measure everything that is compared with kept figures, and the references of ratios."""
     references = _references(bench, baseline, keys)
     sizes: dict[tuple[int, int], list[Subject]] = {}
     measured: dict[Key, Measured] = {}
@@ -258,7 +256,7 @@ def _ratio(
     elif now is None or isinstance(now.figures, Absent):
         reason = f"the reference {kept.reference} cannot be measured"
     elif now.figures.counts.get("macs_aten") != reference.counts.get("macs_aten"):
-        reason = f"the reference {kept.reference} is another: its macs_aten differ"
+        reason = f"the reference {kept.reference} has changed: its macs_aten differ"
     if reason is not None:
         advice = f"Run `esrbench baseline update`, and the same for {kept.reference}."
         return finding(key, RUNTIME, "incomparable", reason, before=kept.ratio, advice=advice)
@@ -272,7 +270,7 @@ def _ratio(
 
 
 def _differing(kept: RuntimeRatio, request: Request, entry: Entry) -> list[str]:
-    """Terms that are known to differ before timing; those of a GPU are only known afterwards."""
+    """Terms that differ, as far as known before timing; a GPU's are only known afterwards."""
     if kept.device != request.device:
         return [f"device: {kept.device} then, {request.device} now"]
     if DEVICES[kept.device].gpu:
@@ -304,7 +302,7 @@ def _pair(bench: Bench, key: Key, revision: Revision) -> tuple[Entry, Entry] | F
     new = bench.entry(name, scale)
     same_weights = old.weights.identity.sha256 == new.weights.identity.sha256
     if same_weights and revision.same_code(new.descriptor):
-        reason = f"code and weights are those of {revision.title}; not measured"
+        reason = f"code and weights are those of {revision.title}, so nothing is measured"
         return finding(key, ENTRY, "unchanged", reason, **sides)
     return old, new
 
@@ -325,5 +323,5 @@ def _compare_sides(bench: Bench, before: Measured, now: Measured) -> Iterator[Fi
         yield finding(key, ENTRY, "incomparable", reason, advice=before.figures.advice)
         return
     for found in compare(before.figures, before.terms, now, bench.request.metrics):
-        # There is no file to update.
+        # A revision has no file that could be updated.
         yield found.model_copy(update={"advice": None}) if found.advice in {UPDATE, KEEP} else found

@@ -1,4 +1,4 @@
-"""The networks of an earlier git revision, beside those that are installed.
+"""The networks of an earlier git revision, next to the installed ones.
 
 A paired comparison needs both in one process, where ``zoo.net`` can be only one module. So the
 older package is imported from a copy named ``zoo__at_1a2b3c4``. In the copy, every absolute import
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from esrbench.entries.networks import WeightsChoice
 
 DECLARATION = "pyproject.toml"
-"""Where a distribution declares its networks."""
+"""Group of entry points in which a distribution declares its networks."""
 MEASURER = "esrbench"
-"""Never copied: the same esrbench measures both revisions."""
+"""These packages are never copied, because the same esrbench measures both revisions."""
 SHOWN_ONLY = {"origin", "summary", "published", "paper", "licence", "name", "display_name"}
 """Fields of a descriptor that do not affect what is built."""
 DYNAMIC = frozenset({"import_module", "__import__", "exec", "eval", "find_spec", "open"})
@@ -49,11 +49,11 @@ class Revision:
     """A revision's networks, importable while its folder exists.
 
     Attributes:
-        ref: as the user wrote it.
+        ref: text from the user.
         commit: full hash.
         tree: folder of its files.
-        packages: path in the folder of each importable package or module, by name.
-        aliases: importable name of each of its packages.
+        packages: path in that folder of each importable package or module, by name.
+        aliases: name of the copy of each of its packages.
         registry: its networks, by their names in the revision.
     """
 
@@ -71,7 +71,7 @@ class Revision:
         return short if self.commit.startswith(self.ref) else f"{self.ref} ({short})"
 
     def entry(self, name: str, scale: int, weights: WeightsChoice = "auto") -> Entry:
-        """A network of the revision with its weights: for ``auto`` those of the revision.
+        """A network of the revision with its weights; ``auto`` means the weights of the revision.
 
         Raises:
             UsageError: the revision has no such network or scale.
@@ -118,10 +118,10 @@ class Revision:
         return next((path for path in found if path.is_file()), None)
 
     def _rename(self, target: str) -> str:
-        """The import path of a target's copy, beside the installed target.
+        """The target in the copy, for a target of the revision.
 
         Raises:
-            UsageError: its code is not in the revision.
+            UsageError: the code of the target is not in the revision.
         """
         location, _, attribute = target.rpartition(":")
         if location.endswith(".py"):
@@ -129,7 +129,7 @@ class Revision:
                 return f"{self.tree / location}:{attribute}"
         elif (root := location.partition(".")[0]) in self.aliases:
             return f"{self.aliases[root]}{location.removeprefix(root)}:{attribute}"
-        message = f"{self.ref}: {target} is not code of that revision"
+        message = f"{self.ref}: the code of {target} is not in that revision"
         raise UsageError(message, advice="Compare with a baseline file instead.")
 
 
@@ -145,7 +145,7 @@ def open_revision(ref: str, project: Path) -> Iterator[Revision]:
         project: folder of the checkout, which contains ``pyproject.toml``.
 
     Raises:
-        UsageError: no such revision, or it offers no networks.
+        UsageError: there is no such revision, or it declares no networks.
     """
     wanted = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^0")
     named = _git(project, *wanted, asked=ref)
@@ -204,7 +204,7 @@ def _register(revision: Revision) -> None:
         except EsrbenchError:
             raise
         except Exception as error:
-            message = f"{revision.ref}: {target} does not load with this esrbench: {error}"
+            message = f"{revision.ref}: {target} cannot be loaded with this esrbench: {error}"
             raise RegistrationError(
                 message, advice="Compare with a baseline file instead."
             ) from error
@@ -219,7 +219,7 @@ def _attribute(target: str) -> Any:
 
 
 def _packages(files: list[str]) -> dict[str, str]:
-    """Path of every importable package or module among a revision's files, by its name."""
+    """Paths of all importable packages and modules in a revision, by name."""
     found: dict[str, str] = {}
     paths = [PurePosixPath(line) for line in files]
     folders = {path.parent for path in paths if path.name == "__init__.py"}
@@ -283,7 +283,7 @@ def _unpack(top: Path, treeish: str, paths: list[str], target: Path) -> None:
 
 
 def _git(project: Path, *arguments: str, asked: str | None = None) -> bytes:
-    """Output of a git command; ``asked`` is the user's name for what is looked up."""
+    """Output of a git command; errors name ``asked``, the user's text, if given."""
     command = ["git", "-C", str(project), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, check=True)  # noqa: S603 - no shell
@@ -319,8 +319,8 @@ def code_digest(
         roots: top-level packages that are followed; other packages are not covered.
 
     Returns:
-        None if it cannot be computed: a module has no source, its source is no Python, or it loads
-            other code without imports.
+        None if a module has no source, its source is not Python, or it loads other code without
+            imports.
     """
     queue = [name for module in modules for name in _with_parents(module)]
     seen: dict[str, str] = {}
@@ -334,7 +334,7 @@ def code_digest(
         try:
             tree = ast.parse(path.read_bytes())
         except (SyntaxError, ValueError):
-            # Running it reports what is wrong with it.
+            # Its error is reported when it runs.
             return None
         if any(_reaches_further(node) for node in ast.walk(tree)):
             return None

@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     from esrbench.runs.evaluator import Entry
 
 RATIO_PAIRS: Final = 120
-"""Pairs, in four fresh processes, of a ratio that is kept or compared with a kept one."""
+"""Number of pairs, in four fresh processes, for a ratio that is kept or compared with a kept one.
+"""
 RATIO_DESIGN: Final = PairDesign(
     first_look=RATIO_PAIRS, look_every=RATIO_PAIRS, max_pairs=RATIO_PAIRS
 )
 """The interval is checked once, at the end, because only the ratio is needed, not a verdict."""
 TOLERANCE: Final = 0.10
-"""A ratio to a reference network must differ from a kept one by this share, beyond both intervals.
-Ratios of different terms are never compared."""
+"""A ratio to a reference network must differ from a kept one by more than this share, beyond both
+intervals. Ratios with different terms are never compared."""
 _WIDENING: Final = TOLERANCE / PairDesign().decision
 _WIDENED: Final = {
     "decision": TOLERANCE,
@@ -38,7 +39,7 @@ _WIDENED: Final = {
 }
 """A design with ``TOLERANCE`` as its decision line and a self-check that is coarser by the same
 factor."""
-_DOCTOR: Final = "End what else runs on this machine; `esrbench doctor` says what it sees."
+_DOCTOR: Final = "Close other programs on this machine; `esrbench doctor` names them."
 
 
 def gate_protocol(input_size: tuple[int, int], device: str, threads: int | None) -> Protocol:
@@ -53,7 +54,7 @@ def judge_race(key: Key, record: RaceRecord | Absent, *, same: bool) -> Finding:
 
     Args:
         key: name and scale of the candidate.
-        record: of the race, or why there is none.
+        record: record of the race, or the reason why there is none.
         same: whether the baseline is an earlier version of the candidate.
     """
     if isinstance(record, Absent):
@@ -90,16 +91,17 @@ def judge_race(key: Key, record: RaceRecord | Absent, *, same: bool) -> Finding:
 def compare_ratio(key: Key, before: RuntimeRatio, record: RaceRecord | Absent) -> Finding:
     """The finding for a ratio to a reference network, compared with a kept one.
 
-    Ratios of another processor, thread count, torch or sandbox are always incomparable. On the
-    same terms, a candidate is slower if its whole interval lies above the kept interval plus the
-    tolerance. It is faster if the interval lies below in the same way. It is unchanged if the
-    interval reaches neither line. The self-check may be coarser than that of a race by the factor
-    by which the tolerance is wider.
+    Ratios with another processor, thread count, torch or sandbox are always incomparable. With
+    equal terms, a candidate is slower if its whole interval lies above the kept interval plus the
+    tolerance. It is faster if its whole interval lies below the kept interval minus the tolerance.
+    It is unchanged if its interval reaches neither line. The tolerance is wider than that of a
+    race, and the self-check may be coarser by the same factor.
 
     Args:
         key: name and scale of the entry.
         before: the kept ratio.
-        record: of the race against the same reference at the same input, or why there is none.
+        record: record of the race against the same reference at the same input, or the reason why
+            there is none.
     """
     if isinstance(record, Absent):
         return _failed(key, record, before=before.ratio)
@@ -144,7 +146,7 @@ def compare_ratio(key: Key, before: RuntimeRatio, record: RaceRecord | Absent) -
 def incomparable_ratio(
     key: Key, before: RuntimeRatio, differing: Sequence[str], *, now: float | None = None
 ) -> Finding:
-    """The finding for a kept ratio whose terms are not those of this job.
+    """The finding for a kept ratio whose terms differ from those of this job.
 
     Args:
         key: name and scale of the entry.
@@ -153,10 +155,10 @@ def incomparable_ratio(
         now: the ratio here, if it was timed.
     """
     name, _ = key
-    reason = f"{name} / {before.reference} was timed on other terms: {'; '.join(differing)}"
+    reason = f"{name} / {before.reference} was timed with other terms: {'; '.join(differing)}"
     advice = (
         f"Race within this job: `esrbench check {name} --baseline REVISION`, or "
-        f"`--against {before.reference}`; or keep a ratio of these terms with "
+        f"`--against {before.reference}`; or keep a ratio with the terms of this job: run "
         "`esrbench baseline update`."
     )
     return finding(
@@ -169,9 +171,8 @@ def terms_here(kept: RuntimeRatio, threads: int | None, entry: Entry) -> RatioTe
 
     Args:
         kept: the ratio that it will be compared with.
-        threads: that were asked for; None for those of the kept ratio, or fewer if there are fewer
-            CPUs.
-        entry: that will run.
+        threads: requested threads; None for those of the kept ratio, or all CPUs if fewer.
+        entry: the entry that will run.
     """
     own = describe_environment(
         threads=threads or min(kept.threads, cpus_available()),
@@ -180,12 +181,12 @@ def terms_here(kept: RuntimeRatio, threads: int | None, entry: Entry) -> RatioTe
     )
     environment = entry.environment(own)
     terms = ratio_terms(gate_protocol(kept.input_size, "cpu", None), environment)
-    # A race runs in the precision of its candidate, and its record says which.
+    # A race runs in the precision of its candidate, which its record contains.
     return terms.model_copy(update={"forward": kept.forward})
 
 
 def _changed(estimate: PairedEstimate, change: Callable[[float], float]) -> PairedEstimate:
-    """A ratio divided or multiplied by another one that is taken as exact."""
+    """Divide or multiply a ratio by a ratio that counts as exact."""
     low, high = sorted(change(bound) for bound in (estimate.interval.low, estimate.interval.high))
     interval = estimate.interval.model_copy(update={"low": low, "high": high})
     return estimate.model_copy(update={"ratio": change(estimate.ratio), "interval": interval})

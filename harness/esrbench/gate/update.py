@@ -1,4 +1,4 @@
-"""Measures the figures that a baseline keeps."""
+"""Measure the figures that a baseline keeps."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def update(bench: Bench, baseline: Baseline, *, reference: str | None = None) ->
     submissions.
 
     Args:
-        bench: candidates and the request; ``data`` adds data sets to those that an entry has.
-        baseline: what is updated; may be empty.
-        reference: network over which the runtime of the named entries is kept, also for those that
-            have a ratio already; it becomes an entry too.
+        bench: candidates and the request; ``data`` adds data sets to those of an entry.
+        baseline: the old baseline; may be empty.
+        reference: network; the runtimes of the named entries are kept as ratios to it, instead of
+            older ratios. It becomes an entry too.
 
     Raises:
         UsageError: an unknown name or scale.
-        DataError: images of the baseline that are not here.
-        WeightsError: a weights file that is missing or altered.
+        DataError: images of the baseline are not on this machine.
+        WeightsError: a weights file is missing or altered.
         MeasurementError: an entry cannot be measured, or the machine is too noisy to keep a
             runtime.
     """
@@ -79,7 +79,7 @@ def _keys(bench: Bench, baseline: Baseline, reference: str | None) -> list[Key]:
             if scale in each.scales
         ]
     if not keys:
-        raise UsageError("no entries at these scales", advice="Leave --scale out.")
+        raise UsageError("there are no entries at these scales", advice="Leave --scale out.")
     if reference is not None:
         of_reference = {(reference, scale) for _, scale in keys} - {*known, *keys}
         for _, scale in sorted(of_reference):
@@ -89,7 +89,7 @@ def _keys(bench: Bench, baseline: Baseline, reference: str | None) -> list[Key]:
 
 
 def _subject(bench: Bench, key: Key, old: EntryFigures | None) -> Subject:
-    """What is measured of an entry: everything it had, and what was asked for in addition."""
+    """What to measure for an entry: everything in the baseline, and the requested data sets."""
     name, scale = key
     entry = bench.entry(name, scale, None if old is None else old.weights)
     data: Sequence[str] = ()
@@ -104,10 +104,10 @@ def _subject(bench: Bench, key: Key, old: EntryFigures | None) -> Subject:
 
 
 def _figures(bench: Bench, old: EntryFigures | None, found: Measured) -> EntryFigures:
-    """The measured figures, complete; scores that were not asked for are kept.
+    """The complete new figures; scores that were not requested are kept.
 
     Raises:
-        MeasurementError: it could not be measured, or a figure that the baseline has could not.
+        MeasurementError: the entry, or a figure that the baseline has, could not be measured.
         UsageError: the old scores have other weights or terms.
     """
     at = f"{found.name} x{found.scale}"
@@ -119,7 +119,7 @@ def _figures(bench: Bench, old: EntryFigures | None, found: Measured) -> EntryFi
     if bench.request.scored or old is None or not old.scores:
         return now
     if (old.terms, old.weights) != (now.terms, now.weights):
-        message = "the scores that the baseline has are of other weights or other terms"
+        message = f"{at}: the scores in the baseline have other weights or other terms"
         raise UsageError(message, advice="Leave --no-scores out.")
     return now.model_copy(update={"scores": old.scores})
 
@@ -146,11 +146,12 @@ def _runtime(
     )
     record = required(raced, f"{name} x{scale} runtime: ")
     now = ratio_of(record)
-    # The self-check of the race as designed: a kept ratio must be more precise than a checked one.
+    # The self-check is that of a race, because a kept ratio must be more precise than a checked
+    # one.
     reason = record.reason if now is None else doubt_of(record.self_check, record.design)
     if now is None or reason is not None:
         message = f"{name} x{scale} runtime cannot be kept: {reason}"
-        advice = "End what else runs here, or leave runtimes out: --no-runtime."
+        advice = "Close other programs on this machine, or leave runtimes out: --no-runtime."
         raise MeasurementError(message, advice=advice)
     if kept is None or differing_ratio_terms(kept, now):
         return now

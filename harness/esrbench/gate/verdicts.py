@@ -23,10 +23,10 @@ VERDICTS: Final[tuple[Verdict, ...]] = get_args(Verdict)
 WEIGHTS: Final = "weights"
 RUNTIME: Final = "runtime"
 ENTRY: Final = "entry"
-"""Subjects of findings that are no keys of ``esrbench.metrics.METRICS``: SHA-256 of the weights
+"""Subjects of findings that are not keys of ``esrbench.metrics.METRICS``: SHA-256 of the weights
 file, the ratio of a paired race, and the entry as a whole."""
 
-UPDATE: Final = "If that is meant, run `esrbench baseline update` for it."
+UPDATE: Final = "If this change is intended, run `esrbench baseline update` for it."
 UPDATE_COMMAND: Final = "Run `esrbench baseline update`."
 KEEP: Final = "Keep it: run `esrbench baseline update`."
 """Advice if the baseline is a file."""
@@ -44,12 +44,12 @@ class Finding(Frozen):
         data: data set of scores and of measured memory, else None.
         verdict: ``regressed``: beyond its tolerance in the worse direction, or another checkpoint.
             ``improved``: beyond it in the better direction. ``unchanged``: within it.
-            ``inconclusive``: too much noise. ``incomparable``: both were not, or cannot be,
-            measured with the same settings. ``missing``: only one side has it. ``failed``:
-            measuring failed.
-        before: of the baseline, in base units; None if it has none.
-        now: of the candidate, in base units; None if it has none.
-        interval: of a runtime ratio.
+            ``inconclusive``: too much noise. ``incomparable``: the two sides were not, or cannot
+            be, measured with the same settings. ``missing``: only one side has it. ``failed``: the
+            measurement failed.
+        before: value of the baseline, in base units; None if it has none.
+        now: value of the candidate, in base units; None if it has none.
+        interval: interval of a runtime ratio, or None.
         reason: one sentence with figures.
         advice: what to do next, if anything.
     """
@@ -75,9 +75,9 @@ class Finding(Frozen):
     def exit_code(self) -> int:
         """The exit code of the command if there were only this finding.
 
-        If the candidate has lost a figure of the baseline, this is a regression. Otherwise one
-        could pass the gate by deleting the figure. If the baseline does not have a figure yet,
-        there is only nothing to compare with.
+        If the candidate lacks a figure of the baseline, this is a regression. Otherwise one could
+        pass the gate by deleting the figure. If only the baseline lacks a figure, it cannot be
+        compared, which is no regression.
         """
         match self.verdict:
             case "regressed":
@@ -104,7 +104,7 @@ class GateReport(Frozen):
     """All findings of a check.
 
     Attributes:
-        baseline: what was compared with, in words.
+        baseline: name of the baseline, in words.
         strict: a figure that could not be judged counts as a regression.
         lenient: such a figure passes, unless nothing was compared at all.
         findings: by entry, in the order of the metrics.

@@ -1,4 +1,4 @@
-"""The sequential rule by which a paired comparison is decided."""
+"""The sequential rule that decides a paired comparison."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Balanced:
-    """Pairs of a race in which the order of loading cancels.
+    """Pairs of a race in which the effect of the order of loading cancels.
 
     Attributes:
-        pairs: (candidate, baseline) in seconds, equally many of either order of loading.
-        self_pairs: (copy of the baseline, another copy), likewise.
+        pairs: (candidate, baseline) in seconds, with equal numbers for both orders of loading.
+        self_pairs: (copy of the baseline, another copy) in seconds, also with equal numbers.
         judged: number of timed pairs that were not set aside.
         set_aside: number of pairs that were set aside.
     """
@@ -51,7 +51,7 @@ def balance(processes: Sequence[PairedProcess]) -> Balanced:
     """Cancel the effect of the order of loading on the ratios of a race.
 
     The network that is loaded first may be slower by about 1 %, so processes load in alternating
-    order. The same number of pairs is taken of either order. The ratios of one order are multiplied
+    order. The same number of pairs is used from each order. The ratios of one order are multiplied
     by a factor and those of the other divided by it, so that their medians are equal. The median of
     all is then the geometric mean of both medians, in which the effect of the order cancels.
     """
@@ -78,7 +78,7 @@ def _judged(processes: Sequence[PairedProcess], *, copies: bool = False) -> list
 
 
 def _aligned(ones: Sequence[Pair], others: Sequence[Pair]) -> tuple[Pair, ...]:
-    """Equally many pairs of both, the first ones, scaled so that their median ratios are equal."""
+    """The same number of pairs from both, scaled so that their median ratios are equal."""
     count = min(len(ones), len(others))
     if not count:
         return ()
@@ -99,7 +99,7 @@ def pairs_to_look(judged: int, design: PairDesign) -> int:
 
 
 def judge_race(processes: Sequence[PairedProcess], design: PairDesign) -> Judgement | None:
-    """Apply ``judge`` to what the processes of a race timed so far."""
+    """Apply ``judge`` to the pairs of a race so far."""
     found = balance(processes)
     waiting = found.judged - len(found.pairs)
     return judge(found.pairs, found.self_pairs, design, set_aside=found.set_aside, waiting=waiting)
@@ -116,18 +116,18 @@ def judge(
     """The sequential rule of a race, from pairs.
 
     Let d be the design's decision. The candidate is slower if its interval lies above 1 + d, faster
-    if below 1 / (1 + d), unchanged if between them. Nothing is judged between looks, nor while the
-    self-check forbids it.
+    if below 1 / (1 + d), unchanged if between them. There is no verdict between looks, and none
+    while the self-check forbids it.
 
     Args:
-        pairs: (candidate, baseline) seconds that are judged.
-        self_pairs: (copy of the baseline, another copy) seconds, likewise.
+        pairs: (candidate, baseline) in seconds.
+        self_pairs: (copy of the baseline, another copy) in seconds.
         design: when to look and where the lines are.
         set_aside: number of timed pairs that may not be judged.
         waiting: number of pairs that wait for pairs of the other order of loading.
 
     Returns:
-        None to go on; ``inconclusive`` once all pairs of the design are used up.
+        None to continue; ``inconclusive`` after all pairs of the design.
 
     Raises:
         MeasurementError: a pair's time is below the clock's resolution.
@@ -148,7 +148,7 @@ def judge(
     reason = doubt or reason
     if set_aside:
         aside = f"{set_aside} of {undisturbed + set_aside} pairs were set aside"
-        reason = f"{reason}; {aside}" if undisturbed else f"{aside}; `esrbench doctor` tells why"
+        reason = f"{reason}; {aside}" if undisturbed else f"{aside}; `esrbench doctor` says why"
     return Judgement("inconclusive", reason, estimate, self_check)
 
 
@@ -180,24 +180,24 @@ def _verdict(estimate: PairedEstimate | Absent, design: PairDesign) -> tuple[Rac
     if lower < low and high < upper:
         return "unchanged", f"{held} between {lower:.4f} and {upper:.4f}"
     line = upper if low <= upper <= high else lower
-    return "inconclusive", f"the interval {low:.4f} to {high:.4f} holds {line:.4f}"
+    return "inconclusive", f"the interval {low:.4f} to {high:.4f} contains {line:.4f}"
 
 
 def doubt_of(self_check: PairedEstimate | Absent, design: PairDesign) -> str | None:
-    """Why the two copies of the baseline forbid a judgement, or None."""
+    """Say why the two copies of the baseline forbid a judgement, or None."""
     if isinstance(self_check, Absent):
         return f"the self-check has no interval: {self_check.reason}"
     interval = self_check.interval
     width = half_width(interval)
     if width > design.self_check_half_width:
         return (
-            f"the machine is too noisy: the baseline against its own copy is known to {width:.1%} "
-            f"only, not to {design.self_check_half_width:.1%}; `esrbench doctor` tells why"
+            f"the machine is too noisy: the ratio of the baseline to its own copy is only known to "
+            f"{width:.1%}, not to {design.self_check_half_width:.1%}; `esrbench doctor` says why"
         )
     allowed = 1 + design.self_check_bias
     if interval.low > allowed or interval.high < 1 / allowed:
         return (
             "the machine is unfair: the baseline against its own copy gives a ratio of "
-            f"{interval.low:.4f} to {interval.high:.4f}; `esrbench doctor` tells why"
+            f"{interval.low:.4f} to {interval.high:.4f}; `esrbench doctor` says why"
         )
     return None

@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from esrbench.worker.session import WorkerSession
 
 OnPairs = Callable[[int, int], None]
-"""Called with the pairs timed so far and the most there will be."""
+"""Called with the number of pairs timed so far and the largest number."""
 
 THROTTLED = "the GPU throttled"
 TICK_SECONDS = 0.02
-"""The kernel counts in hundredths of a second: within two of them a batch is not disturbed."""
+"""The kernel counts time in steps of 10 ms: up to two steps do not count as a disturbance."""
 
 
 def plan_race(
@@ -63,14 +63,14 @@ def plan_race(
     """Resolve and check both networks before either runs; they may be the same.
 
     Args:
-        registry: that has them.
+        registry: registry with both networks.
         candidate: name of the network in question.
         baseline: name of the network it is compared with.
         scale: upscaling factor.
-        weights: by name; networks left out take ``auto``.
+        weights: weights by name; ``auto`` for other networks.
         protocol: settings.
-        interpreters: as of ``find_interpreters``; that of one network is that of both.
-        gpu: number of the GPU, where the protocol asks for one.
+        interpreters: from ``find_interpreters``; the interpreter of one network is used for both.
+        gpu: number of the GPU, if the protocol asks for one.
 
     Raises:
         UsageError: an unknown name or scale, a fixed input below what a network accepts, a
@@ -107,7 +107,7 @@ def race(
     on_pairs: OnPairs = lambda _done, _most: None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> RaceRecord:
-    """Time two networks in interleaved pairs at the protocol's fixed input until it is decided.
+    """Time two networks in interleaved pairs at the fixed input until there is a verdict.
 
     Both run in the same process, so they must be trusted: each could slow the other down. If one
     has its own interpreter, both run in it.
@@ -117,17 +117,17 @@ def race(
         baseline: the network it is compared with.
         protocol: settings; its latency design and counters are not used.
         design: settings of pairs and decision.
-        isolation: which sandbox is asked for.
-        gpu: number of the GPU, where the protocol asks for one.
+        isolation: the requested sandbox.
+        gpu: number of the GPU, if the protocol asks for one.
         baseline_backend: runs the baseline; None for the protocol's, which runs the candidate.
-            Eager torch runs it in float32 where the candidate computes in integers.
+            Eager torch runs it in float32 if the candidate computes in integers.
         calibration: images of the protocol's quantisation, if it has one.
-        on_pairs: called with the numbers of pairs timed so far and at most.
+        on_pairs: called with the number of pairs timed so far and the largest number.
         timeout_seconds: deadline of each request to a worker.
 
     Raises:
-        UsageError: each has another interpreter, or one cannot run in the other's.
-        WeightsError: weights for another interpreter that cannot be read.
+        UsageError: the networks have different interpreters, or one cannot run in the other's.
+        WeightsError: weights for another interpreter cannot be read.
         WorkerError: a network failed; the message says which.
         MeasurementError: a network's code changed meanwhile, or it is too fast for the clock.
     """
@@ -155,14 +155,14 @@ def race(
 
 
 def _together(candidate: Entry, baseline: Entry, launcher: Launcher) -> tuple[Entry, Entry]:
-    """Both networks in the one interpreter that their process runs in, with weights for it."""
+    """Both networks in the interpreter of their common process, with weights for it."""
     both = candidate, baseline
     interpreters = {entry.interpreter for entry in both} - {None}
     if not interpreters:
         return both
     if len(interpreters) > 1:
         message = "both networks of a race run in one process, but each has another interpreter"
-        raise UsageError(message, advice="Give --python for one of them; it holds for both.")
+        raise UsageError(message, advice="Give --python for only one of them; it is used for both.")
     (interpreter,) = interpreters
     for entry in both:
         require_movable(entry.descriptor)
@@ -187,7 +187,7 @@ def disturbance(conditions: Conditions | None, design: PairDesign) -> str | None
         return f"other processes on the GPU: {conditions.foreign_processes}"
     taken = (conditions.other_load or 0) + (conditions.steal or 0)
     if (taken - design.max_other_load) * conditions.seconds > TICK_SECONDS:
-        return f"others took {taken:.0%} of the CPUs' time"
+        return f"other processes took {taken:.0%} of the CPUs' time"
     return None
 
 
@@ -198,13 +198,13 @@ def other_side(side: RaceSide) -> RaceSide:
 
 @dataclass(slots=True)
 class _Race:
-    """A race under way.
+    """A running race.
 
     Attributes:
         judged: number of pairs that were not set aside, by the side that was loaded first.
         timed: number of pairs timed.
         first: side that is loaded first in the current process.
-        protocols: of both sides.
+        protocols: protocols of both sides.
         ready: the worker's answers when candidate and baseline were first loaded.
     """
 
@@ -222,7 +222,7 @@ class _Race:
 
     @property
     def protocol(self) -> Protocol:
-        """Of the candidate; the baseline's differs from it by backend and integers at most."""
+        """Protocol of the candidate; only backend and integers may differ in the baseline's."""
         return self.protocols["candidate"]
 
     def run(self, timeout_seconds: float) -> RaceRecord:
@@ -252,7 +252,7 @@ class _Race:
                 self.design.process_pairs - done,
                 self.design.max_pairs - self.timed,
             )
-            # The self-check keeps pace with the pairs, whatever the batches are.
+            # Batches have any size, so make as many self-check pairs as keep pace with the pairs.
             share = self.design.self_pairs_per_process / self.design.pairs_per_process
             self_count = int((done + count) * share) - self_done
             batch = self._time(session, count, self_count, done=done, self_done=self_done)
@@ -367,7 +367,7 @@ class _Race:
                 code="throttled" if throttled else "other-load",
                 message=f"{pairs} of {self.timed} pairs were set aside, the last because "
                 f"{aside[-1].set_aside}",
-                advice="End what else runs on this machine; `esrbench doctor` says what it sees.",
+                advice="Close other programs on this machine; `esrbench doctor` names them.",
             )
 
 

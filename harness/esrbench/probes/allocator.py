@@ -1,4 +1,4 @@
-"""A model of PyTorch's CUDA caching allocator: how many bytes it counts for what is alive.
+"""A model of PyTorch's CUDA caching allocator: how many bytes it counts for live tensors.
 
 Written from its documented behaviour (PyTorch's notes on CUDA memory management and the
 constants of ``c10/cuda/CUDACachingAllocator``), for one stream and default settings:
@@ -40,12 +40,12 @@ class Chunk:
     """A range of a segment, in use or free.
 
     Attributes:
-        address: of its first byte; segments follow each other.
+        address: address of its first byte; segments follow each other.
         size: bytes.
         small: whether it belongs to the small pool.
         used: whether it is in use.
         before: neighbour in its segment at the lower address.
-        after: neighbour at the higher one.
+        after: neighbour at the higher address.
     """
 
     address: int
@@ -61,9 +61,9 @@ class CachingAllocator:
     """The counts of the allocator of one GPU; nothing is really allocated.
 
     Attributes:
-        allocated_bytes: of all blocks in use.
+        allocated_bytes: total of all blocks in use.
         peak_bytes: highest value of ``allocated_bytes`` so far.
-        reserved_bytes: of all segments.
+        reserved_bytes: total of all segments.
     """
 
     allocated_bytes: int = 0
@@ -82,7 +82,7 @@ class CachingAllocator:
             ValueError: a size of 0 or less, for which the allocator makes no block.
         """
         if size <= 0:
-            raise ValueError(f"a block of {size} bytes was asked for, expected at least 1")
+            raise ValueError(f"a block of {size} bytes was requested, expected at least 1 byte")
         wanted = rounded(size)
         small = wanted <= SMALL_REQUEST
         free = self._free[small]
@@ -105,7 +105,7 @@ class CachingAllocator:
         """Free a block.
 
         Raises:
-            ValueError: it is not in use.
+            ValueError: the block is not in use.
         """
         if not block.used:
             raise ValueError(f"the block at {block.address} is not in use")

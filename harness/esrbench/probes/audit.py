@@ -81,7 +81,7 @@ def measure_audit(
         network: in eval mode, on the CPU; or a function that builds one.
         input_sizes: heights and widths of the network's input, at least one. A small one is cheap
             if pixel values are needed; one that is not square finds more.
-        channels: of the network's input.
+        channels: channels of the network's input.
         valued_sizes: sizes at which a forward that needs values gets real ones. The smallest size
             is always among them. At the other sizes it gets what it read at the smallest size. All
             sizes if left out.
@@ -305,7 +305,7 @@ def _most(calls: Iterable[Counter[str]]) -> dict[str, int]:
 
 
 class _Forward:
-    """What one forward ran."""
+    """The operators that one forward ran."""
 
     def __init__(self, network: nn.Module, lr: Tensor, provenance: Provenance) -> None:
         self._tally = Tally()
@@ -394,7 +394,7 @@ class _Calls(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Look at one call and pass it on."""
+        """Examine one call and pass it on."""
         # At the dispatcher, autocast has already been applied, and it does not cast tensors on
         # meta.
         self.autocast = None

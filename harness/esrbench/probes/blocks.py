@@ -1,4 +1,4 @@
-"""What each block of a network costs: one forward, block by block."""
+"""Cost of each block of a network in one forward."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = "(network)"
 NAME_CHARACTERS: Final = 100
-"""Longest name, because many blocks must fit into one answer of a worker."""
+"""Longest name of a block, because many blocks must fit into one answer of a worker."""
 
 
 def measure_blocks(
@@ -41,16 +41,16 @@ def measure_blocks(
     Args:
         network: in eval mode, on CPU; only copies of it run, without pixel values if it allows
             this.
-        input_shape: (1, C, H, W) of its input.
-        depth: of the deepest modules shown; 0 is the network itself. A ``ModuleList`` is not a
-            level of its own.
+        input_shape: shape of its input, (1, C, H, W).
+        depth: depth of the deepest modules shown; 0 is the network itself. A ``ModuleList`` is not
+            a level of its own.
         most: largest number of blocks in the list; the deepest levels are left out until they fit.
 
     Returns:
         The network first, then its modules; MACs and activations by the ``aten`` counter.
 
     Raises:
-        Exception: whatever the forward raises.
+        Exception: any error of the forward.
     """
     measure = partial(_measure, depth=depth, most=most)
     return by_shape_or_value(measure, network, noise(input_shape))

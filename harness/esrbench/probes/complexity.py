@@ -47,12 +47,12 @@ SPREAD_LIMIT: Final = 0.02
 """If counters differ by more than this share of the smallest, a notice says so."""
 
 _ADVICE: Final = (
-    "Run one forward on the CPU at this input size; the counter needs one that ends well."
+    "Run one forward on the CPU at this input size; the counter needs a forward that succeeds."
 )
 
 _COUNTER_ADVICE: Final = (
-    "The forward ends well without the counter, so this is the counter's limit: quote another's "
-    "figure, or count a version of the network in plain operators."
+    "The forward succeeds without the counter, so this is a limit of the counter. Quote the "
+    "figure of another counter, or count a version of the network with plain operators."
 )
 
 _COMPILER: Final = re.compile(
@@ -81,15 +81,15 @@ def measure_complexity(
             counted, one for each counter, on the CPU and in eval mode. ``structure.copied`` makes
             them without the network's own code, so each has its classes, hooks and attributes.
         input_size: height and width of the network's input in pixels.
-        channels: of the network's input.
+        channels: channels of the network's input.
         counters: which counters to use.
         memory_input: height and width of the input whose GPU memory is predicted. It is also the
             largest that is audited. None to leave this out.
         input_for_1280x720: height and width of the input for an SR image of 1280x720, for which
             the ``aten`` counter counts once more; None to leave this out.
-        audit_seed: of the audited size that is drawn; None for a random seed that nobody can know
-            before. It is recorded.
-        precision: of the class in which the network runs; products of its type are expected.
+        audit_seed: seed of the audited size that is drawn; None for a random seed, which nobody
+            can know before. It is recorded.
+        precision: precision of the network's class; products of its type are expected.
 
     Returns:
         Elements and bytes of all distinct parameters and buffers, and a result for each counter. A
@@ -182,10 +182,10 @@ def _as_counted(
 
 
 def found_to_differ(complexity: Complexity, differs: str) -> Complexity:
-    """A count of which only the sizes are kept, with the notice that says why.
+    """Keep only the sizes of a count, with the notice that says why.
 
     Args:
-        complexity: what was counted.
+        complexity: the count.
         differs: what differs, in words.
     """
     notices = (*complexity.notices, counted_otherwise(differs))
@@ -194,7 +194,7 @@ def found_to_differ(complexity: Complexity, differs: str) -> Complexity:
 
 
 def _voided(complexity: Complexity, differs: str) -> Complexity:
-    """A count whose counters and predicted memory are absent because of what differs."""
+    """The count with absent counters and predicted memory; ``differs`` gives the reason."""
     counters = {name: _void(each, differs) for name, each in complexity.counters.items()}
     voided = {
         "counters": counters,
@@ -249,8 +249,8 @@ def _void(found: object, differs: str) -> Absent:
     return Absent(
         kind="unavailable",
         reason=f"two counts of the same forward differ: {differs}",
-        advice="See the notices of the entry; a network must compute the same whether or not it "
-        "is watched.",
+        advice="See the notices of the entry. A network must compute the same with and without "
+        "a counter.",
     )
 
 
@@ -272,11 +272,11 @@ def audited_sizes(
 
 
 def drawn_size(sizes: Sequence[tuple[int, int]], seed: int) -> tuple[int, int] | None:
-    """A size that a network cannot expect, so that it cannot prepare for the audit.
+    """A random audited size, which a network cannot know before.
 
     Args:
-        sizes: those audited anyway.
-        seed: of the draw.
+        sizes: the other audited sizes.
+        seed: seed of the draw.
 
     Returns:
         Height and width up to the longest side of those sizes. They are multiples of the same
@@ -316,7 +316,7 @@ def _built(network: nn.Module | Callable[[], nn.Module]) -> nn.Module:
 
 
 def on_cpu(tensor: Tensor) -> Tensor:
-    """A parameter or buffer as it is counted: on the CPU, with its own memory."""
+    """A copy of a parameter or buffer for counting: on the CPU, with its own memory."""
     return tensor.detach().to("cpu", copy=True)
 
 
@@ -353,13 +353,13 @@ def _counted_for_1280x720(
 def _told_apart(
     network: nn.Module, pixels: Tensor, results: dict[CounterName, CounterResult | Absent]
 ) -> dict[CounterName, CounterResult | Absent]:
-    """The results; a counter's own failure is told from one of the forward, which runs alone."""
+    """The results; for a failed counter, the forward runs alone, to see which of both failed."""
     failed = {name for name, result in results.items() if isinstance(result, Absent)}
     if not failed:
         return results
     if len(failed) == len(results):
         if "torch._dynamo" in sys.modules:
-            # Under a counter torch compiles nothing, and it remembers this.
+            # Under a counter torch does not compile, and it remembers this.
             sys.modules["torch._dynamo"].reset()
         try:
             with torch.no_grad():
@@ -414,7 +414,7 @@ def _predicted_memory(
         return Absent(
             kind="failed",
             reason=f"its tensors could not be followed without values: {_in_words(error)}",
-            advice="Measure it on a GPU: control flow that looks at pixels cannot be predicted.",
+            advice="Measure it on a GPU: control flow that depends on pixels cannot be predicted.",
             failure="forward-error",
         )
 
@@ -422,8 +422,8 @@ def _predicted_memory(
 def _in_words(error: Exception) -> str:
     if "torch._dynamo" in type(error).__module__ or _COMPILER.search(str(error)):
         return (
-            "it calls torch.cond, flex attention or another function that torch compiles, which "
-            "the counter cannot look into"
+            "it calls torch.cond, flex attention or another function that torch compiles, and "
+            "the counter cannot see inside"
         )
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -434,12 +434,12 @@ def _notices(results: Sequence[CounterResult]) -> Iterator[Notice]:
     if figures:
         smallest, largest = min(figures.values()), max(figures.values())
         if largest - smallest > SPREAD_LIMIT * smallest:
-            spread = f"{(largest - smallest) / smallest:.1%}" if smallest else "beyond measure"
+            spread = f"{(largest - smallest) / smallest:.1%}" if smallest else "an infinite ratio"
             told = ", ".join(f"{counter} {macs:,}" for counter, macs in figures.items())
             yield Notice(
                 code="counter-spread",
                 message=f"the counters differ by {spread}: {told}",
-                advice="Quote a figure with its counter; see what each leaves uncounted.",
+                advice="Quote a figure with its counter; see what each counter leaves out.",
             )
     for result in results:
         missed = {
@@ -452,7 +452,7 @@ def _notices(results: Sequence[CounterResult]) -> Iterator[Notice]:
                 code="uncounted-macs",
                 message=f"{result.counter} does not count {listed(missed)}, which multiply "
                 "and accumulate",
-                advice="Its figure is below what ran; compare it with the aten counter's.",
+                advice="Its figure is too low; compare it with that of the aten counter.",
             )
     opaque = {
         operator: calls

@@ -52,18 +52,18 @@ class MemoryUse:
 
 
 class Clock(ABC):
-    """What times a call."""
+    """A clock that times a call."""
 
     @abstractmethod
     def time(self, forward: Callable[[], T]) -> tuple[T, float]:
-        """Run a call to its end; its result and seconds."""
+        """Run a call to its end; return its result and the seconds."""
 
 
 class HostClock(Clock):
     """The monotonic clock of the host."""
 
     def time(self, forward: Callable[[], T]) -> tuple[T, float]:
-        """Run a call to its end, without garbage collection; its result and seconds."""
+        """Run a call to its end, without garbage collection; return its result and the seconds."""
         with no_garbage_collection():
             start = time.perf_counter_ns()
             result = forward()
@@ -72,7 +72,7 @@ class HostClock(Clock):
 
 
 class ComputeDevice(Clock):
-    """A device, as the probes use it. Timing and memory are separate passes.
+    """The interface of a device for probes. Timing and memory are separate passes.
 
     Args:
         device: where tensors go.
@@ -81,15 +81,15 @@ class ComputeDevice(Clock):
         policy: arithmetic of every forward.
 
     Attributes:
-        clock: what times a forward.
+        clock: times a forward.
         accelerator: name of the GPU, or None.
-        gpu_uuid: the GPU's UUID as PyTorch gives it, or None.
-        libraries: versions of the libraries that compute on it, beside PyTorch's own.
-        cpus: logical CPUs this process is confined to, as many as threads; empty if the system
-            cannot confine it.
+        gpu_uuid: the GPU's UUID from PyTorch, or None.
+        libraries: versions of the libraries that compute on it, except PyTorch's own.
+        cpus: logical CPUs that this process may use, as many as threads; empty if the system cannot
+            restrict them.
 
     Raises:
-        MeasurementError: it cannot do what the policy asks for, or more threads than CPUs.
+        MeasurementError: the device cannot follow the policy, or there are more threads than CPUs.
     """
 
     clock: ClockName
@@ -112,10 +112,10 @@ class ComputeDevice(Clock):
 
     @abstractmethod
     def require(self, policy: ForwardPolicy) -> None:
-        """Refuse a policy that this device cannot follow.
+        """Raise an error if this device cannot follow a policy.
 
         Raises:
-            MeasurementError: what the device lacks.
+            MeasurementError: the message says what the device lacks.
         """
 
     @staticmethod
@@ -129,7 +129,7 @@ class ComputeDevice(Clock):
 
     @abstractmethod
     def measure_memory(self, forward: Callable[[], T]) -> tuple[T, MemoryUse | None]:
-        """Run a forward to its end; its result and memory, None if the device has no such memory.
+        """Run a forward to its end; return its result and memory, or None without such memory.
 
         The peak includes what is alive before, such as the input. So no other output may be alive.
         """
@@ -147,7 +147,7 @@ class ComputeDevice(Clock):
 
 
 class CpuDevice(HostClock, ComputeDevice):
-    """Forwards on CPU, timed by the monotonic clock; arguments and errors as above."""
+    """Forwards on CPU, timed by the monotonic clock; see ``ComputeDevice``."""
 
     clock = DEVICES["cpu"].clock
 
@@ -155,14 +155,14 @@ class CpuDevice(HostClock, ComputeDevice):
         super().__init__(torch.device("cpu"), threads, policy)
 
     def require(self, policy: ForwardPolicy) -> None:
-        """Refuse options that only GPUs have."""
+        """Raise an error for options that only GPUs have."""
         for name, asked in (
             ("TF32", policy.precision == "tf32"),
             ("cudnn.benchmark", policy.cudnn_benchmark),
         ):
             if asked:
                 raise MeasurementError(
-                    f"{name} exists on CUDA only",
+                    f"{name} exists only on CUDA",
                     advice="Use --device cuda, or a policy without it.",
                 )
 
@@ -174,7 +174,7 @@ class CpuDevice(HostClock, ComputeDevice):
         """Return at once: a CPU has nothing to begin."""
 
     def measure_memory(self, forward: Callable[[], T]) -> tuple[T, None]:
-        """Run a forward; its result."""
+        """Run a forward; return its result."""
         return forward(), None
 
     def end_memory_pass(self, images: Sequence[dict[str, Any]]) -> dict[str, Any]:  # noqa: ARG002 - none has any
@@ -193,8 +193,8 @@ class CudaDevice(ComputeDevice):
     delivery includes it, because delivery waits for the whole device.
 
     Raises:
-        MeasurementError: this PyTorch build or machine has no CUDA device, it cannot do what the
-            policy asks for, or more threads than CPUs.
+        MeasurementError: this PyTorch build or machine has no CUDA device, the device cannot follow
+            the policy, or there are more threads than CPUs.
     """
 
     clock = DEVICES["cuda"].clock
@@ -217,7 +217,7 @@ class CudaDevice(ComputeDevice):
         self._pass_peak_bytes = 0
 
     def require(self, policy: ForwardPolicy) -> None:
-        """Refuse types that the GPU does not compute in."""
+        """Raise an error for types that the GPU does not support."""
         if policy.precision not in {"tf32", "bf16"}:
             return
         capability = torch.cuda.get_device_capability(self.device)
@@ -234,7 +234,7 @@ class CudaDevice(ComputeDevice):
         torch.cuda.synchronize(device)
 
     def time(self, forward: Callable[[], T]) -> tuple[T, float]:
-        """Run a forward to its end on an idle device; its result and event seconds."""
+        """Run a forward to its end on an idle device; return its result and event seconds."""
         start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         torch.cuda.synchronize(self.device)
@@ -322,11 +322,11 @@ def core_of(cpu: int, folder: Path = CPU_FOLDER) -> Hashable:
 def choose_cpus(
     available: Collection[int], threads: int, core: Callable[[int], Hashable] = core_of
 ) -> tuple[int, ...]:
-    """Logical CPUs for so many threads, on separate cores as long as there are cores.
+    """Choose logical CPUs for threads, on separate cores as far as possible.
 
     Args:
         available: numbers of the CPUs that may be used, at least ``threads``.
-        threads: how many are wanted.
+        threads: number of threads.
         core: key that is equal for CPUs of one physical core.
 
     Returns:
@@ -342,19 +342,21 @@ def choose_cpus(
 
 
 def pin_threads(threads: int | None) -> tuple[int, tuple[int, ...]]:
-    """Give this process as many CPUs as threads, and PyTorch as many threads.
+    """Restrict this process to as many CPUs as threads, and set PyTorch's number of threads.
 
     Call it before the first parallel operator, because threads inherit the CPUs of the thread that
     starts them. Threads that exist already are moved.
 
     Args:
-        threads: of forwards; None for every CPU available.
+        threads: number of threads of forwards; None for every CPU available.
 
     Returns:
-        Threads and the CPUs' numbers, ascending; no CPUs if the system cannot pin.
+        Number of threads, and the CPUs' numbers in ascending order; no CPUs if the system cannot
+        pin threads.
 
     Raises:
-        MeasurementError: more threads than CPUs; two threads on one CPU would wait for each other.
+        MeasurementError: there are more threads than CPUs; two threads on one CPU would wait for
+            each other.
     """
     count = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -362,7 +364,7 @@ def pin_threads(threads: int | None) -> tuple[int, tuple[int, ...]]:
     wanted = threads or count
     if wanted > count:
         raise MeasurementError(
-            f"{wanted} threads were asked for, but this process may use {plural(count, 'CPU')}",
+            f"--threads {wanted}: this process may use only {plural(count, 'CPU')}",
             advice=f"Use --threads {count} or fewer, or give the process more CPUs.",
         )
     cpus: tuple[int, ...] = ()
@@ -396,13 +398,13 @@ def open_device(name: Device, *, threads: int | None, policy: ForwardPolicy) -> 
     """Prepare this process for measuring on a device, for the rest of its life.
 
     Args:
-        name: of the device.
+        name: name of the device.
         threads: CPU threads of forwards, each with its own CPU; None for every CPU that the
             process may use.
         policy: arithmetic of every forward.
 
     Raises:
-        MeasurementError: there is no such device, or it cannot do what is asked for.
+        MeasurementError: there is no such device, or it cannot follow the policy.
     """
     return KINDS[name](threads, policy)
 

@@ -1,4 +1,4 @@
-"""Joules per image, by NVML's counter of a GPU's energy or by RAPL's of a processor's.
+"""Measure joules per image with NVML's energy counter of a GPU or RAPL's of a processor.
 
 Energy is never estimated from a power limit. The evaluator reads the counters, out of reach of a
 network. They change in steps, every 20 to 100 ms on a GPU. So a window counts from their first
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
 POWERCAP: Final = Path("/sys/class/powercap")
 FEWEST_UPDATES: Final = 20
-"""Changes of a counter in a window of rest, in which it is read all the time. A window of work is
-at least as long, so its ends are off by 5 % at most."""
+"""Number of counter changes in a window of rest, in which the counter is read all the time. A
+window of work is at least as long, so its ends are off by 5 % at most."""
 FEWEST_IMAGES: Final = 3
-"""Images in a window of work, however long they take; at least two of them are counted."""
+"""Least number of images in a window of work, even if they take long; at least two of them count.
+"""
 COOLING_SECONDS: Final = 1.0
 """Pause between work and rest, in which power falls."""
 WARM_UP: Final = 3
@@ -46,9 +47,9 @@ class CounterSample:
     """A counter at one time.
 
     Attributes:
-        seconds: of a clock that only rises.
-        counts: of each domain, in the counter's unit.
-        images: delivered so far.
+        seconds: time of a monotonic clock.
+        counts: count of each domain, in the counter's unit.
+        images: number of images delivered so far.
     """
 
     seconds: float
@@ -63,30 +64,30 @@ def energy_window(
     *,
     fewest: int = 1,
 ) -> EnergyWindow:
-    """What was counted between a counter's first change and its last.
+    """Energy, time and images between a counter's first change and its last.
 
     Args:
-        samples: in order; between two of them each domain wraps at most once.
-        unit: joules of one count.
+        samples: samples in order; between two of them each domain wraps at most once.
+        unit: joules per count.
         ranges: number of counts of each domain before it starts from 0 again; None for no limit.
-        fewest: changes after the first one.
+        fewest: least number of changes after the first one.
 
     Raises:
-        MeasurementError: the counter changed too seldom, or went backwards.
+        MeasurementError: the counter changed too rarely, or went backwards.
     """
     pairs = list(itertools.pairwise(samples))
     changes = [index for index, (a, b) in enumerate(pairs, start=1) if a.counts != b.counts]
     if len(changes) <= fewest:
-        message = f"the counter of energy changed {plural(len(changes), 'time')} in a window"
+        message = f"the energy counter changed only {plural(len(changes), 'time')} in a window"
         raise MeasurementError(
-            message, advice=f"{fewest + 1} changes are needed: make windows longer."
+            message, advice=f"Make windows longer: {fewest + 1} changes are needed."
         )
     first, last = changes[0], changes[-1]
     counted = 0
     for before, after in pairs[first:last]:
         for a, b, size in zip(before.counts, after.counts, ranges, strict=True):
             if b < a and size is None:
-                message = "the counter of energy went backwards"
+                message = "the energy counter went backwards"
                 raise MeasurementError(message, advice="Measure again; was the driver reloaded?")
             counted += b - a if b >= a else b - a + (size or 0)
     start, end = samples[first], samples[last]
@@ -103,7 +104,7 @@ class NvmlCounter:
 
     Args:
         nvml: the module ``pynvml``.
-        handle: of the GPU.
+        handle: handle of the GPU.
 
     Raises:
         NVMLError: from ``nvml``, if the GPU has no such counter; it is read once here.
@@ -128,10 +129,10 @@ class RaplCounter:
     """RAPL's counters of all processors and their memory, in microjoules.
 
     Args:
-        folder: of the kernel's power zones.
+        folder: folder of the kernel's power zones.
 
     Raises:
-        OSError: there are none, or they cannot be read.
+        OSError: there are no counters, or they cannot be read.
     """
 
     kind: Final = "rapl"
@@ -148,7 +149,7 @@ class RaplCounter:
             raise FileNotFoundError(message)
         self.domains = tuple(covered.values())
         self._files = [zone / "energy_uj" for zone in covered]
-        # A counter also takes its largest value, so it has one value more.
+        # A counter includes its largest value, so the number of values is one more.
         self.ranges: tuple[int | None, ...] = tuple(
             int((zone / "max_energy_range_uj").read_text()) + 1 for zone in covered
         )
@@ -163,12 +164,12 @@ Counter = NvmlCounter | RaplCounter
 
 
 def open_counter(*, gpu: bool, gpu_uuid: str | None = None) -> Counter | Absent:
-    """The counter of the device that forwards run on, or why there is none.
+    """The energy counter of the device that runs forwards, or why there is none.
 
     Args:
-        gpu: whether that is a GPU.
-        gpu_uuid: as the worker reports it. Naming another GPU gains nothing: energy that is not
-            above idle power is no figure.
+        gpu: whether the device is a GPU.
+        gpu_uuid: UUID that the worker reports. Reporting another GPU has no advantage, because
+            energy at idle power gives no figure.
     """
     if not gpu:
         try:
@@ -195,7 +196,7 @@ def _gpu_counter(gpu_uuid: str | None) -> NvmlCounter | Absent:
     try:
         return NvmlCounter(nvml, sensors.handle)
     except nvml.NVMLError as error:
-        reason = f"this GPU has no counter of its energy: {error}"
+        reason = f"this GPU has no energy counter: {error}"
         return Absent(kind="unavailable", reason=reason)
 
 
@@ -216,11 +217,11 @@ def measure_energy(
         upscale: makes one SR image and waits for it.
         lr: uint8 (H, W, 3) RGB. It is shifted by other rows and columns each time, so that a cache
             does not help.
-        counter: of the device.
+        counter: counter of the device.
         windows: number of windows of work.
-        window_seconds: length of each.
+        window_seconds: length of each window of work.
         idle_seconds: length of the windows of rest.
-        clock: seconds.
+        clock: returns seconds.
         sleep: waits for some seconds.
 
     Raises:
@@ -237,7 +238,7 @@ def measure_energy(
         try:
             return counter.read()
         except Exception as error:  # a driver may fail in any way
-            message = f"the counter of energy cannot be read: {error}"
+            message = f"the energy counter cannot be read: {error}"
             raise MeasurementError(message, advice="Measure again.") from error
 
     def watched(seconds: float, do: Callable[[], None], *, fewest: int) -> list[CounterSample]:

@@ -30,7 +30,7 @@ class InvalidOutputError(MeasurementError):
 
 @dataclass(frozen=True)
 class PixelConversion:
-    """How images enter and leave a network.
+    """Converts images to the network's input, and its output to images.
 
     A ``y`` network sees BT.601 luma. Its SR luma replaces the luma of the bicubic-enlarged LR
     image, whose chroma is kept, as in papers that work on Y. A ``bicubic-hr`` network sees the LR
@@ -60,7 +60,7 @@ class PixelConversion:
 
     @property
     def enlarges(self) -> bool:
-        """Whether it needs the LR image enlarged, for input or output."""
+        """Whether the network needs the LR image enlarged, for input or output."""
         return self.input == "bicubic-hr" or self.color == "y"
 
     def input_size(self, lr_size: tuple[int, int]) -> tuple[int, int]:
@@ -96,7 +96,7 @@ class PixelConversion:
             float32 (1, C, H', W') in [0, data_range], contiguous.
         """
         seen = lr if self.input == "lr" else self._enlarged(lr, enlarged)
-        # We divide, as the challenge's script does: a product with 1/255 rounds differently.
+        # We divide as the challenge's script does, because a product with 1/255 rounds differently.
         divisor = 255 / self.data_range
         if self.color == "rgb":
             return _planes(seen, divisor).to(device)
@@ -204,7 +204,7 @@ def _levels(sr: torch.Tensor, data_range: float) -> npt.NDArray[np.uint8]:
     """(3, H, W) values as (H, W, 3) levels: the general formula, strip by strip.
 
     OpenCV, and numpy without it, multiply in float32 and round half to even as torch does. A
-    division by 1 changes nothing. So every level is the same. One thread does it, because the
+    division by 1 changes nothing. So both give the same levels. One thread does it, because the
     strips are too small to be worth waking others.
     """
     values = sr.to(torch.float32).numpy()

@@ -1,4 +1,4 @@
-"""BT.601 luma of uint8 images in studio range, as MATLAB's ``rgb2ycbcr`` gives it."""
+"""BT.601 luma of uint8 images in studio range, as in MATLAB's ``rgb2ycbcr``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _opencv() -> Any:
 
 
 OPENCV: Final = _opencv()
-"""None in an interpreter without it, where numpy gives the same pixels."""
+"""OpenCV, or None in an interpreter without it; numpy then gives the same pixels."""
 _STRIP_ROWS = 64  # rows worked on at once: what a strip needs stays in cache
 # Whole-number coefficients make sums exact, so that ties round alike on every machine.
 _SUM = np.array([[65481.0, 128553.0, 24966.0]])

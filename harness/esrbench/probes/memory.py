@@ -1,4 +1,4 @@
-"""Peak GPU memory of a forward, predicted without a GPU from how long its tensors live.
+"""Predict the peak GPU memory of a forward without a GPU, from the lifetimes of its tensors.
 
 A forward on ``meta`` runs the same Python code and the same operators as one on a GPU. So its
 tensors are made and released in the same order; only their pixels are missing. Each storage counts
@@ -44,7 +44,7 @@ TIMELINE_POINTS: Final = 120
 """Most points of the curve of memory over a forward that a prediction keeps."""
 
 USUAL_SIDE: Final = 339
-"""Height in pixels of most of them; they are 510 wide."""
+"""Height in pixels of most DIV2K images; they are 510 wide."""
 
 ORDERS: Final = (
     (510,),
@@ -56,8 +56,7 @@ ORDERS: Final = (
 """Plausible orders of images up to the largest: heights of images that are 510 pixels wide.
 
 Most of DIV2K's validation images have sides of 3:2 (339x510 at x4). The order in the challenge's
-runs is not published, so the figure is a band.
-"""
+runs is not published, so the figure is a band."""
 
 
 def predict_memory(
@@ -72,17 +71,17 @@ def predict_memory(
         network: in eval mode, on CPU or ``meta``, or a function that builds it; a copy of it runs,
             without values.
         input_size: height and width of its input in pixels.
-        channels: of its input.
+        channels: channels of its input.
 
     Returns:
         Two figures. One is the highest sum of parameters, buffers, input, features and output that
         are alive at the same time, each rounded up to 512 bytes. The other is the range that a
-        caching allocator reports for images of this size after smaller ones. Sizes that the
-        network refuses are left out.
+        caching allocator reports for images of this size after smaller ones. Sizes that the network
+        does not accept are left out.
 
     Raises:
         MeasurementError: the output is no tensor.
-        Exception: whatever the forward raises without pixel values.
+        Exception: any error of the forward without pixel values.
     """
     traced = on_meta(network if isinstance(network, nn.Module) else network().eval())
     weights = [rounded(_bytes_of(tensor)) for tensor in _state(traced)]
@@ -90,7 +89,7 @@ def predict_memory(
     images = {LARGEST_SIDE: largest}
     for side in {side for order in ORDERS for side in order} - {LARGEST_SIDE}:
         smaller = (input_size[0] * side // LARGEST_SIDE, input_size[1])
-        # A stranger's forward may refuse a smaller image by any exception.
+        # A forward may raise any exception for a smaller image.
         with contextlib.suppress(Exception):
             images[side] = trace_lifetimes(traced, input_size=smaller, channels=channels)
     reported = [
@@ -111,7 +110,7 @@ def predict_memory(
 
 
 def unpredicted(policy: ForwardPolicy) -> Absent | None:
-    """Why no prediction is valid under a policy, or None if one is.
+    """Say why no prediction is valid under a policy, or None if one is.
 
     Predictions are for float32 tensors in their plain layout, and for the operators of the network
     as it is written.
@@ -134,11 +133,11 @@ class Lifetimes:
     Attributes:
         events: (number of the tensor, bytes), in order; bytes are multiples of 512, negative if
             the tensor is released.
-        alive_bytes: of all tensors alive.
+        alive_bytes: total of all live tensors.
         peak_bytes: highest value of ``alive_bytes`` so far.
         peak_operator: operator that reached the peak; ``input`` before any.
-        input_bytes: of the input.
-        output_bytes: of the output.
+        input_bytes: size of the input.
+        output_bytes: size of the output.
     """
 
     events: list[tuple[int, int]] = field(default_factory=list)
@@ -180,7 +179,7 @@ def trace_lifetimes(
             advice="Return the SR image alone.",
         )
     lifetimes.output_bytes = rounded(output.untyped_storage().nbytes())
-    # As in the challenge's loop: the output is copied to the host, then the input is replaced.
+    # As in the challenge's loop, the output is copied to the host, and then the input is replaced.
     del output
     del lr
     recorder.close()
@@ -276,7 +275,7 @@ class _Recorder:
         self._alive[address] = (number, size, released)
 
     def close(self) -> None:
-        """Release what the forward kept in a cache of its own: the image is done."""
+        """Release tensors that the forward still keeps in a cache, because the image is done."""
         for address, (_, _, reference) in list(self._alive.items()):
             if reference is not None:
                 self._release(address)

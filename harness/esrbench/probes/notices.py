@@ -18,8 +18,7 @@ SIZE_LIMIT: Final = 0.02
 """Multiply-accumulates per pixel may differ between sizes by this share of the smallest.
 
 Strides that do not divide the size cost up to 0.1 %, padding to a multiple of a window 0.8 % (510
-to 512), and the attention of an honest challenge entry 1.8 %.
-"""
+to 512), and the attention of an honest challenge entry 1.8 %."""
 
 COMPARED_SIDE: Final = 64
 """Sizes with a shorter side are not compared, because there the borders dominate."""
@@ -30,16 +29,15 @@ HIDDEN_ELEMENTS: Final = 1000
 tables, weights of an interpolation."""
 
 INDEX_SHARE: Final = 0.1
-"""Index tables up to this share of the parameters are no hidden weights. A window attention could
-compute them from the size of the window."""
+"""Index tables up to this share of the parameters do not count as hidden weights, because a window
+attention could compute them from the size of the window."""
 
 ELEMENTWISE_SHARE: Final = 0.25
 ELEMENTWISE_RESULTS: Final = 1000
-"""A notice reports elementwise work from this share of the multiply-accumulates on, and above so
-many results per input pixel.
+"""A notice reports elementwise work that reaches this share of the multiply-accumulates and exceeds
+this number of results per input pixel.
 
-Registered networks have up to 2.6 %, and bicubic interpolation 725 per pixel.
-"""
+Registered networks have up to 2.6 %, and bicubic interpolation 725 per pixel."""
 
 PRECISION: Final = "fp32"
 """Precision of the input of every audit."""
@@ -84,8 +82,8 @@ def notices_of(audit: Audit, params: int, precision: str = PRECISION) -> Iterato
         yield Notice(
             code="size-dependent-cost",
             message=f"multiply-accumulates per input pixel depend on the image size: {figures}",
-            advice="Compare figures at the size of the images; a cost that grows with the size, "
-            "such as global attention, is not seen in the figure at 256x256.",
+            advice="Compare figures at the size of the images. The figure at 256x256 does not show "
+            "a cost that grows with the size, such as global attention.",
         )
     if any(noisy != smooth for noisy, smooth in zip(audit.sizes, audit.smooth_sizes, strict=False)):
         figures = ", ".join(
@@ -94,9 +92,9 @@ def notices_of(audit: Audit, params: int, precision: str = PRECISION) -> Iterato
         )
         yield Notice(
             code="content-dependent",
-            message=f"work depends on the image; multiply-accumulates of noise and of a smooth "
-            f"image: {figures}",
-            advice="No single figure holds for all images; quote the highest.",
+            message="the work depends on the image: multiply-accumulates on noise and on a smooth "
+            f"image are {figures}",
+            advice="No single figure is valid for all images; quote the highest.",
         )
     yield from _elementwise_work([*audit.sizes, *_counted_with_values(recount)])
     regular = audit.regular_constants
@@ -115,20 +113,20 @@ def notices_of(audit: Audit, params: int, precision: str = PRECISION) -> Iterato
         yield Notice(
             code="hidden-work",
             message="no visible operators lead from the input to the output",
-            advice="Do all work in torch, in the thread of the forward: what runs in numpy, in "
-            "another thread or with dispatch switched off is not counted.",
+            advice="Do all work in torch, in the thread of the forward. Work in numpy, in another "
+            "thread or with dispatch switched off is not counted.",
         )
     if set(audit.product_dtypes) - PRODUCT_TYPES[precision]:
         yield Notice(
             code="mixed-precision",
             message=f"products are of {listed(audit.product_dtypes)} in a run of {precision}",
-            advice="A network that casts by itself belongs to another class of precision.",
+            advice="A network that casts its tensors belongs to another class of precision.",
         )
     if audit.unknown:
         yield Notice(
             code="uncounted-operator",
             message=f"operators of unknown cost ran and count 0: {listed(audit.unknown)}",
-            advice="The count is a lower bound; count a version without them.",
+            advice="The count is a lower bound; count a version without these operators.",
         )
     if audit.opaque:
         yield Notice(
@@ -163,9 +161,9 @@ def _elementwise_work(sizes: Iterable[SizedCount]) -> Iterator[Notice]:
         if done > max(ELEMENTWISE_SHARE * count.macs, ELEMENTWISE_RESULTS * pixels):
             yield Notice(
                 code="elementwise-work",
-                message=f"elementwise operators give {done:,} results beside {count.macs:,} "
-                f"multiply-accumulates at {size_text(count.input_size)}",
-                advice="Compare run times: by every convention elementwise work counts nothing.",
+                message=f"elementwise operators compute {done:,} results in addition to "
+                f"{count.macs:,} multiply-accumulates at {size_text(count.input_size)}",
+                advice="Compare runtimes as well, because no counter counts elementwise work.",
             )
             return
 

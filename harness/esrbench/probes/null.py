@@ -1,4 +1,4 @@
-"""The network that does nothing: what measuring costs without one."""
+"""The null network: it measures the overhead around a forward."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from esrbench.probes.devices import synchronize
 
 
 class Null(nn.Module):
-    """Works for some milliseconds, and gives what lay there before.
+    """Works for some milliseconds, and returns a stored output.
 
-    It gives, for every input of a shape, the first one upscaled by nearest neighbours, so that
-    what happens around a forward is as it is around any other. The output does not depend on
-    the work. The work makes the evaluator wait as long as for a real network: to wake up after
-    such a wait costs up to a millisecond, and an instant answer would not show that cost. Its own
-    time is subtracted.
+    For every input of a shape, the output is the first input of that shape, upscaled by nearest
+    neighbours. So the steps around its forward are those around any forward. The output does not
+    depend on the work. The work makes the evaluator wait as long as for a real network: waking up
+    after such a wait costs up to a millisecond, and an instant answer would not show that cost. The
+    time of the work itself is subtracted.
 
     Args:
         scale: upscaling factor.
         enlarged: inputs have the size of outputs.
-        channels: of images.
+        channels: channels of images.
     """
 
     def __init__(self, scale: int, *, enlarged: bool, channels: int) -> None:
@@ -36,10 +36,10 @@ class Null(nn.Module):
         """An output for (N, C, H, W)."""
         start = time.perf_counter()
         if lr.shape not in self.kept:
-            # Whatever range an entry declares, it must not make the null network fail.
+            # An entry must not be able to make the null network fail by the range that it declares.
             self.kept[lr.shape] = self.upscale(lr).nan_to_num()
         while time.perf_counter() - start < traits_of(lr.device).null_seconds:
             self.work(lr)
-            # Else a queue of convolutions would go on when the time is over.
+            # Otherwise queued convolutions would continue after the time is over.
             synchronize(lr.device)
         return self.kept[lr.shape]

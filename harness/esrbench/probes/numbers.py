@@ -1,4 +1,4 @@
-"""How many numbers a network contains: those in its code, and those needed to write its tables."""
+"""Count the numbers in a network: those in its code, and those that describe its tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LEAST_ELEMENTS: Final = 256
-"""Smaller tables count in full."""
+"""Tables with fewer elements count in full."""
 
 PATTERN_SHARE: Final = 1 / 8
 """A table is a pattern if it compresses to fewer bytes than this share of its elements. That is
@@ -23,10 +23,10 @@ less than one bit for each, and the smallest weights take one bit."""
 
 _SAMPLE_ELEMENTS: Final = 2**14
 _SAMPLE_BYTES: Final = 1
-"""If the first numbers of a table take more bytes each, it is no pattern, whatever follows."""
+"""If the first numbers of a table need more bytes each, the table is not a pattern."""
 
 _ORDERED_ELEMENTS: Final = 2**21
-"""Larger tables are not sorted, because that takes seconds."""
+"""Larger tables are not sorted, because sorting them takes seconds."""
 
 _NUMBER_BYTES: Final = 4
 

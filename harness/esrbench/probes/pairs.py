@@ -1,4 +1,4 @@
-"""Two networks timed against each other in one process, pair by pair.
+"""Time two networks against each other in one process, in interleaved pairs.
 
 A disturbance of the machine usually lasts longer than two forwards. So it slows both forwards of a
 pair and leaves their ratio as it is.
@@ -23,7 +23,7 @@ Pair = Tuple[float, float]
 
 
 def accept(_forward: Forward) -> None:
-    """Verify nothing."""
+    """Accept every forward."""
 
 
 @dataclass(frozen=True)

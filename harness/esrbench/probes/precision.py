@@ -41,7 +41,7 @@ DTYPES = {
 
 FLOAT32_BYTES = 4
 DENORMAL = 1e-40
-"""A denormal: below the smallest normal float32, 1.2e-38."""
+"""A denormal: smaller than 1.2e-38, the smallest normal float32."""
 PARALLEL_ELEMENTS = 2**15
 """Elements of an elementwise operator, for each thread that takes part."""
 
@@ -99,7 +99,7 @@ def apply_policy(policy: ForwardPolicy, device: torch.device) -> None:
         device: where forwards run.
 
     Raises:
-        MeasurementError: the environment overrides it, or this torch computes nothing in it.
+        MeasurementError: an environment variable overrides it, or this torch does not support it.
     """
     _require_in_force(device)
     _require_kernels(policy, device)
@@ -120,10 +120,10 @@ def set_flags(policy: ForwardPolicy) -> None:
 
 
 def adapt_network(network: nn.Module, policy: ForwardPolicy) -> nn.Module:
-    """Bring a network into the policy's form.
+    """Convert a network to the policy's precision and layout.
 
     Args:
-        network: in eval mode, with its weights; it is changed in place.
+        network: network in eval mode, with its weights; it is changed in place.
         policy: what is wanted.
 
     Returns:
@@ -149,7 +149,7 @@ def adapt_network(network: nn.Module, policy: ForwardPolicy) -> nn.Module:
 
 
 def adapt_input(tensor: torch.Tensor, policy: ForwardPolicy) -> torch.Tensor:
-    """Bring an input into the policy's form.
+    """Convert an input to the policy's precision and layout.
 
     Args:
         tensor: float32 (1, C, H, W).
@@ -164,7 +164,7 @@ def adapt_input(tensor: torch.Tensor, policy: ForwardPolicy) -> torch.Tensor:
 
 
 def counted_form(policy: ForwardPolicy, tensor: torch.Tensor) -> torch.Tensor:
-    """A parameter or buffer of an adapted network as it is counted: float32, plain, on the CPU.
+    """Copy a parameter or buffer of an adapted network for counting: float32, plain, on the CPU.
 
     Args:
         policy: to which ``adapt_network`` brought the network.
@@ -202,23 +202,23 @@ def cast_as_counted(policy: ForwardPolicy) -> AbstractContextManager[Any]:
     multiply two types.
 
     Args:
-        policy: of the network.
+        policy: policy of the network.
     """
     dtype = DTYPES[policy.precision]
     return nullcontext() if dtype == torch.float32 else _CastAsCounted(dtype)
 
 
 class PolicyGuard:
-    """Remembers the arithmetic, and finds what a network's code changed.
+    """Remembers the settings of arithmetic, and finds changes by a network's code.
 
     It is made after the network is loaded, and first sets all flags again. So changes made by
-    importing and building the network are undone, and changes by its forwards are refused. A
-    forward may change a flag and set it back. This is not noticed here, but the operator-level
-    audit names the types of the products.
+    importing and building the network are undone, and changes by its forwards are errors. A forward
+    may change a flag and set it back. This is not noticed here, but the operator-level audit names
+    the types of the products.
 
     Args:
-        network: as ``adapt_network`` returned it.
-        policy: as ``apply_policy`` set it.
+        network: network from ``adapt_network``.
+        policy: policy that ``apply_policy`` has set.
 
     Raises:
         PrecisionError: denormals are flushed in threads in which that cannot be undone.
@@ -278,7 +278,7 @@ FORWARD_MODES: dict[str, object] = {
     "torch.is_grad_enabled": False,
     "torch.is_inference_mode_enabled": True,
 }
-"""Values in every forward. Where the guard is made, they may be different."""
+"""Values in every forward; they may differ when the guard is made."""
 
 
 def _tensors(network: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

@@ -1,4 +1,4 @@
-"""Where tensors come from: the network's input, or constants of any kind.
+"""Track whether tensors come from the network's input or from constants.
 
 Tensors are followed by their storage. The result of an operator derives from the input if one of
 its arguments does. Everything else is a constant: a parameter, a buffer, an attribute, an array, a
@@ -64,9 +64,10 @@ class Constant:
     """Numbers that do not derive from the input.
 
     Attributes:
-        elements: of its storage, but not more than those it was computed from. A complex number is
-            two. A number that was read as several smaller ones counts as that many.
-        itemsize: bytes of one.
+        elements: number of elements in its storage, but not more than those it was computed from. A
+            complex number is two. A number that was read as several smaller ones counts as that
+            many.
+        itemsize: bytes of one number.
         indices: constants that only selected which elements of other constants these are.
         split: into how many parts each original number was read.
         stored: whether it is, or was computed from, stored numbers; false if an operator made it
@@ -97,7 +98,7 @@ class Constant:
 
 @dataclass(eq=False, slots=True)
 class _Memory:
-    """What is known of a storage.
+    """Known facts about a storage.
 
     Attributes:
         origin: the constant in it; None if its content derives from the input.
@@ -279,7 +280,7 @@ class Provenance:
         sources: tuple[list[Constant], list[Constant]],
         tensor: Tensor,
     ) -> Constant:
-        """The constant that an operator made from constants, or from nothing."""
+        """The constant that an operator made from constants, or from no tensor."""
         constants, indices = sources
         if name in _RANDOM:
             return _stored(tensor)

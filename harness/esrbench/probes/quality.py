@@ -143,17 +143,19 @@ def score_image(
 
 
 def require_metrics(keys: Sequence[str]) -> None:
-    """Refuse unknown scores before hours are spent on the other ones.
+    """Raise an error for unknown scores before anything runs.
 
     Raises:
-        UsageError: no metric has this name, it is no score of images, or its function cannot be
+        UsageError: no metric has this name, it is not an image score, or its function cannot be
             imported.
     """
     known = [key for key, metric in METRICS.items() if metric.scored_by]
     for key in keys:
         if key not in known:
             message = f"{key!r} is not the name of an image score"
-            advice = f"{did_you_mean(key, known)}Known: {', '.join(known)}; a plugin adds more."
+            advice = (
+                f"{did_you_mean(key, known)}Use one of {', '.join(known)}; plugins can add more."
+            )
             raise UsageError(message, advice=advice)
         try:
             resolve_name(METRICS[key].scored_by)
@@ -161,12 +163,12 @@ def require_metrics(keys: Sequence[str]) -> None:
             where = METRICS[key].scored_by
             message = f"{key}: {where} cannot be imported: {error}"
             raise UsageError(
-                message, advice="Repair or reinstall the plugin that has it."
+                message, advice="Repair or reinstall the plugin with this metric."
             ) from error
 
 
 def _asked(key: str, sr: Pixels, hr: Pixels, border: int) -> float | Absent:
-    """A score that was asked for; if a plugin raises an error, only its score is absent."""
+    """A requested score; if a plugin raises an error, only its score is absent."""
     try:
         score = float(resolve_name(METRICS[key].scored_by)(sr, hr, border))
     except Exception as error:  # noqa: BLE001 - plugins may raise anything
@@ -174,8 +176,8 @@ def _asked(key: str, sr: Pixels, hr: Pixels, border: int) -> float | Absent:
     else:
         if math.isfinite(score):
             return score
-        reason = f"{METRICS[key].scored_by} gave {score}"
-    return Absent(kind="failed", reason=reason, advice="Correct the plugin that takes this score.")
+        reason = f"{METRICS[key].scored_by} returned {score}"
+    return Absent(kind="failed", reason=reason, advice="Correct the plugin with this metric.")
 
 
 def score_network(
@@ -188,7 +190,7 @@ def score_network(
 
     Raises:
         DataError: an image changed since it was checked.
-        MeasurementError: an output that is no SR image.
+        MeasurementError: an output is not an SR image.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Checks that a network computes the same when it is counted as when it is measured."""
+"""Check that a network computes the same when it is counted and when it is measured."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 SAME: Final = 1e-4
 """Two float32 forwards on the CPU are the same if their mean deviation is at most this.
 
-It is a share of the output's mean size: a hundred times the effect of another summation order.
-"""
+It is a share of the output's mean size: a hundred times the effect of another summation order."""
 
 SAME_ON_GPU: Final = 1e-3
 SAME_WHEN_ROUNDED: Final = 0.05
@@ -45,15 +44,15 @@ def tolerance(policy: ForwardPolicy, device: str) -> float:
 
 
 def changed(forward: Forward, scored: Tensor, share: float) -> str | None:
-    """How a network differs from what it was when it was scored, in words.
+    """Say how a network differs from its state when it was scored.
 
     Args:
-        forward: runs it now, on the input that was scored.
-        scored: what it returned then.
-        share: by which its output may differ.
+        forward: runs the network now, on the input that was scored.
+        scored: its output when it was scored.
+        share: allowed difference of outputs, as a share of their mean size.
 
     Returns:
-        None if it does the same. None also if two forwards now differ, because then chance
+        None if both outputs are the same. None also if two forwards now differ, because then chance
         explains the difference.
     """
     now = _measured(forward)
@@ -65,17 +64,17 @@ def changed(forward: Forward, scored: Tensor, share: float) -> str | None:
 def watched_otherwise(
     forward: Forward, counted: Callable[[Tensor], object], pixels: Tensor, share: float
 ) -> str | None:
-    """How the copy that is counted differs from the measured network, in words.
+    """Say how the counted copy differs from the measured network.
 
     Args:
         forward: runs the measured network on an input.
         counted: runs the copy, in eval mode on the CPU.
-        pixels: that input as the copy takes it, (1, C, H, W) float32 on the CPU.
-        share: by which outputs may differ.
+        pixels: the same input for the copy, (1, C, H, W) float32 on the CPU.
+        share: allowed difference of outputs, as a share of their mean size.
 
     Returns:
-        None if both do the same. None also if two forwards of the measured network differ, and if
-        one of them fails, which the counters report.
+        None if both outputs are the same. None also if two forwards of the measured network differ,
+        or if one of them fails, which the counters report.
     """
     measured = _measured(forward)
     try:
@@ -84,7 +83,7 @@ def watched_otherwise(
     except Exception:  # noqa: BLE001 - a stranger's forward may raise anything
         return None
     if _apart(watched, measured, share) and not _apart(_measured(forward), measured, share):
-        return "the copy that is counted computes another output than the measured network"
+        return "the counted copy computes another output than the measured network"
     return None
 
 

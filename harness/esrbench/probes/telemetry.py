@@ -27,7 +27,7 @@ SHORTEST_SECONDS = 0.4
 %."""
 
 PROCESS_KINDS = ("Compute", "Graphics")
-"""NVML's functions for processes on a GPU that compute, and for those that draw."""
+"""NVML's functions for compute processes and for graphics processes on a GPU."""
 
 REASON_PREFIX = "nvmlClocksEventReason"
 
@@ -64,8 +64,8 @@ class CpuTicks:
     """Time of a set of CPUs since boot, in the kernel's ticks.
 
     Attributes:
-        busy: in processes, the kernel and interrupts.
-        stolen: taken by the hypervisor.
+        busy: time in processes, the kernel and interrupts.
+        stolen: time taken by the hypervisor.
     """
 
     busy: int
@@ -74,15 +74,15 @@ class CpuTicks:
 
 @dataclass(frozen=True, slots=True)
 class GpuReading:
-    """State of a GPU; None for what it does not report.
+    """State of a GPU; a value is None if the GPU does not report it.
 
     Attributes:
-        clock_hz: of the SMs.
-        temperature_celsius: of the GPU.
-        power_watts: drawn by the board.
+        clock_hz: clock of the SMs.
+        temperature_celsius: temperature of the GPU.
+        power_watts: power of the board.
         reasons: why clocks are lowered now, by NVML's names.
         throttled_time: time spent so far under each reason, in NVML's unit.
-        processes: that compute on the GPU.
+        processes: ids of compute processes on the GPU.
     """
 
     clock_hz: float | None
@@ -98,9 +98,9 @@ class Reading:
     """Counters at one moment.
 
     Attributes:
-        seconds: of the monotonic clock.
+        seconds: time of the monotonic clock.
         own_seconds: CPU time of the processes that take part in the measurement.
-        ticks: of the CPUs that forwards run on, or None.
+        ticks: ticks of the CPUs that forwards run on, or None.
         gpu: state of the GPU, or None.
         foreign_processes: as in ``Conditions``.
     """
@@ -118,7 +118,7 @@ def parse_ticks(text: str, cpus: Collection[int]) -> CpuTicks | None:
     User, nice, system, irq and softirq time count as busy; guests' time is contained in user's.
 
     Args:
-        text: of the file.
+        text: content of the file.
         cpus: numbers of the CPUs.
 
     Returns:
@@ -160,7 +160,7 @@ class GpuSensors:
         }
 
     def read(self) -> GpuReading:
-        """State of the GPU now; what the driver does not report is None or missing."""
+        """State of the GPU now; values that the driver does not report are None or missing."""
         nvml = self.nvml
         megahertz = self.ask("ClockInfo", of=nvml.NVML_CLOCK_SM)
         celsius = self.ask("TemperatureV", "Temperature", of=nvml.NVML_TEMPERATURE_GPU)
@@ -202,7 +202,7 @@ class GpuSensors:
         Args:
             names: functions, without ``nvmlDeviceGet``. The first that answers counts. Newer ones
                 come first, because older drivers do not have them.
-            of: their second argument, if there is one.
+            of: second argument of these functions, if they have one.
         """
         arguments = [self.handle] if of is None else [self.handle, of]
         for name in names:
@@ -221,10 +221,10 @@ def open_sensors(nvml: Any, uuid: str) -> GpuSensors | None:
 
     Args:
         nvml: the module ``pynvml``.
-        uuid: as PyTorch gives it: hexadecimal groups without NVML's ``GPU-`` or ``MIG-``.
+        uuid: UUID from PyTorch: hexadecimal groups without NVML's ``GPU-`` or ``MIG-``.
 
     Returns:
-        None where there is no driver or it does not know this GPU.
+        None if there is no driver, or it does not know this GPU.
     """
     try:
         nvml.nvmlInit()
@@ -249,10 +249,11 @@ class Monitor:
 
     Args:
         cpus: numbers of the CPUs that forwards run on.
-        sensors: of the GPU, or None.
-        own_seconds: CPU time so far of the processes that take part; of this one by default.
-        own_processes: their ids; that of this one by default.
-        stat_file: the kernel's CPU times.
+        sensors: sensors of the GPU, or None.
+        own_seconds: returns the CPU time so far of the processes that take part; by default, of
+            this process.
+        own_processes: returns their ids; by default, the id of this process.
+        stat_file: file with the kernel's CPU times.
     """
 
     def __init__(
@@ -290,7 +291,7 @@ class Monitor:
         return len(listed - own) if listed & own else None
 
     def conditions(self, first: Reading, last: Reading, *, repeats: int = 0) -> Conditions:
-        """What happened between two readings.
+        """Conditions between two readings.
 
         CPU shares are of the time of all CPUs that forwards run on. They are None if the readings
         are less than ``SHORTEST_SECONDS`` apart.
@@ -352,8 +353,8 @@ def watch(
     """A monitor for a measurement in this process or another.
 
     Args:
-        cpus: that it is confined to; other load is the load on these.
-        gpu_uuid: of its GPU, as PyTorch gives it, or None.
+        cpus: CPUs of the measurement; other load is the load on these CPUs.
+        gpu_uuid: UUID of its GPU from PyTorch, or None.
         own_seconds: as in ``Monitor``.
         own_processes: as in ``Monitor``.
     """
@@ -382,7 +383,8 @@ def measure_under_watch(
 
     Returns:
         The first timing without throttling, or the last of all, and its conditions.
-        ``throttle_reasons`` of these says which it is; ``repeats`` says how many were dropped.
+        Their ``throttle_reasons`` shows whether it was throttled, and ``repeats`` is the number of
+        dropped timings.
     """
     repeats = 0
     while True:
