@@ -123,7 +123,9 @@ def test_sources_are_not_built(file, tmp_path, cache):
 
 @pytest.mark.usefixtures("wheels")
 def test_what_a_worker_needs_must_be_among_the_requirements(file, cache):
-    with pytest.raises(UsageError, match=r"requirements\.txt: no numpy among the") as caught:
+    with pytest.raises(
+        UsageError, match=r"requirements\.txt: the requirements lack numpy"
+    ) as caught:
         create_environment("torch113", file("torch\n"), python=sys.executable)
     assert "torch 1.13 or newer and numpy" in (caught.value.advice or "")
     assert [*(cache / "environments").iterdir()] == []
@@ -139,14 +141,14 @@ def test_a_python_that_is_nowhere_is_said(file, monkeypatch):
     ("text", "says"),
     [
         ("torch\n--index-url https://example.org\n", "line 2: '--index-url https"),
-        ("-e .\n", "line 1: '-e .' is no requirement"),
+        ("-e .\n", "line 1: '-e .' is not a requirement"),
         ("# all\n\n-r other.txt\n", "line 3"),
         ("torch @ https://example.org/torch.whl\n", "line 1"),
         ("git+https://example.org/net\n", "line 1"),
         ("./torch.whl\n", "line 1"),
         ("torch\x1b[2J\n", "line 1"),
-        ("# nothing\n", "there is no requirement in it"),
-        ("", "there is no requirement in it"),
+        ("# nothing\n", "the file has no requirement"),
+        ("", "the file has no requirement"),
         ("x" * 70_000, "more than 65536 bytes"),
     ],
 )
@@ -222,11 +224,11 @@ def test_a_name_is_taken_once_and_an_unknown_one_has_a_suggestion(file, cache):
     assert (caught.value.advice or "").startswith("Did you mean torch113?")
     with pytest.raises(UsageError, match="there is no environment 'other'") as caught:
         remove_environment("other")
-    assert caught.value.advice == "There are: torch113."
+    assert caught.value.advice == "Existing environments: torch113."
     interpreter = cache / "environments" / "torch113" / "bin" / "python"
     interpreter.unlink()
     interpreter.symlink_to("/nowhere/python3.9")
-    with pytest.raises(UsageError, match="has lost its Python, /nowhere/python3"):
+    with pytest.raises(UsageError, match="is missing: /nowhere/python3"):
         environment_python("torch113")
 
 

@@ -36,11 +36,11 @@ NET_FACTORY = "models.team07_net:Net"
             "Extension",
             REQUIRED,
             {"build": IN_PLACE},
-            "needs fast_op",
+            "needs the compiled fast_op",
         ),
-        (BUILT, "CUDAExtension", OPTIONAL, {}, "does without fast_op, which only CUDA compiles"),
-        (BUILT, "CUDAExtension", REQUIRED, {"build": IN_PLACE}, "needs fast_op"),
-        (BUILT, "Unknown", OPTIONAL, {}, "reading does not tell what the extension is called"),
+        (BUILT, "CUDAExtension", OPTIONAL, {}, "runs without fast_op, which needs CUDA to compile"),
+        (BUILT, "CUDAExtension", REQUIRED, {"build": IN_PLACE}, "needs the compiled fast_op"),
+        (BUILT, "Unknown", OPTIONAL, {}, "the name of the extension that it builds cannot be read"),
         ("", "CppExtension", "", {}, None),  # another team's
     ],
 )

@@ -92,8 +92,8 @@ def test_what_a_factory_is_called_with(names, fields, given):
     ("names", "fields", "said"),
     [
         ("width=8", {"scales": (2, 4)}, "2 scales are declared"),
-        ("upscale=2", {"scales": (2, 4), "options": {"upscale": 2}}, "which of 2 scales"),
-        ("scale=1.0, upscale=4", {"scales": (2, 4)}, "which of 2 scales"),
+        ("upscale=2", {"scales": (2, 4), "options": {"upscale": 2}}, "but 2 scales are declared"),
+        ("scale=1.0, upscale=4", {"scales": (2, 4)}, "but 2 scales are declared"),
         ("scale, upscale", {}, "scale, upscale may each be the scale"),
         ("width=8", {"scale_argument": "sf"}, "it has no parameter 'sf'"),
         ("width=8", {"options": {"depth": 3}}, "an unexpected keyword argument 'depth'"),
@@ -298,7 +298,11 @@ def test_a_network_is_deployed_in_place(tmp_path, model, gains):
 @pytest.mark.parametrize(
     ("deploy", "said", "advice"),
     [
-        ("merge", "neither Net nor a part of it has a method 'merge'", "Correct deploy: a method"),
+        (
+            "merge",
+            "neither Net nor a part of it has a method 'merge'",
+            "Correct deploy: name a method",
+        ),
         ("model:other", "model:other returned a new network", "Declare it as prepare"),
         ("model:nothing", "has no attribute 'nothing'", "Define nothing there"),
     ],

@@ -212,7 +212,7 @@ def test_a_single_table_is_for_the_only_scale(tmp_path):
                 ("params = -1", "params: "),
                 ("activations = 1.1e18", "activations: "),
                 ('flops = 1e40\nflops_counter = "aten"', "flops: "),
-                ("flops = 1", "flops_counter: flops and the counter"),
+                ("flops = 1", "flops_counter: give both flops and flops_counter"),
                 ('runtime = { milliseconds = 1e-320, device = "x" }', "runtime.milliseconds: "),
                 ('runtime = { milliseconds = 1e300, device = "x" }', "runtime.milliseconds: "),
                 (

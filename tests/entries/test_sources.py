@@ -114,7 +114,7 @@ def test_it_does_not_matter_where_a_submission_lies(folder, tmp_path):
 
 
 def test_a_submission_that_is_gone_is_named(tmp_path):
-    with pytest.raises(RegistrationError, match="folder is not there"):
+    with pytest.raises(RegistrationError, match="folder does not exist"):
         source_sha256(submitted(tmp_path / "gone"))
 
 

@@ -166,7 +166,7 @@ def test_weights_are_checked_when_resolved_and_when_read(make):
     with pytest.raises(WeightsError, match=f"{len(content) - 1} bytes, expected {len(content)}"):
         resolve_weights(entry, 4)
     (folder / "w.safetensors").unlink()
-    with pytest.raises(WeightsError, match="is not there"):
+    with pytest.raises(WeightsError, match="names a missing file"):
         resolve_weights(entry, 4)
 
 
@@ -412,7 +412,7 @@ def test_a_folder_without_a_manifest_is_an_entry_that_lacks_it(make):
 def test_what_cannot_be_resolved_says_why(make, root, tmp_path):
     make("team-a")
     registry = Registry()
-    with pytest.raises(UsageError, match="nowhere/team-a is not there"):
+    with pytest.raises(UsageError, match="nowhere/team-a does not exist"):
         resolve_names(registry, ["nowhere/team-a"])
     (root / "README.md").touch()
     with pytest.raises(UsageError, match=r"README\.md is a file") as caught:
@@ -431,7 +431,10 @@ def test_what_cannot_be_resolved_says_why(make, root, tmp_path):
 @pytest.mark.parametrize(
     ("requirements", "advice"),
     [
-        ("", 'name what provides it in submission.toml, such as requirements = ["esrtest_no"]'),
+        (
+            "",
+            'that provides it in submission.toml, such as requirements = ["esrtest_no"]',
+        ),
         ('requirements = ["esrtest-no>=2"]', "pip install 'esrtest-no>=2'"),
     ],
 )

@@ -47,7 +47,7 @@ def test_on_the_line_it_goes_on_to_the_last_pair_and_stays_open(ratio):
     assert judge(pairs[:590], FAIR, DESIGN) is None
     judgement = judge(pairs, FAIR, DESIGN)
     assert judgement.verdict == "inconclusive"
-    assert f"holds {ratio:.4f}" in judgement.reason
+    assert f"contains {ratio:.4f}" in judgement.reason
 
 
 def test_between_looks_nothing_is_judged():

@@ -200,7 +200,7 @@ def test_both_interfaces_to_float32_precision_agree(precision):
     "policy", [ForwardPolicy(precision="tf32"), ForwardPolicy(cudnn_benchmark=True)]
 )
 def test_a_cpu_refuses_what_only_gpus_have(policy):
-    with pytest.raises(MeasurementError, match="exists on CUDA only") as caught:
+    with pytest.raises(MeasurementError, match="exists only on CUDA") as caught:
         open_device("cpu", threads=None, policy=policy)
     assert caught.value.advice is not None
 

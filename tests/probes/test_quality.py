@@ -183,7 +183,7 @@ def endless(*_):
 
 
 @pytest.mark.parametrize(
-    ("attribute", "said"), [("nowhere", "RuntimeError: no weights"), ("endless", "gave inf")]
+    ("attribute", "said"), [("nowhere", "RuntimeError: no weights"), ("endless", "returned inf")]
 )
 def test_a_plugin_that_fails_costs_its_own_score_alone(monkeypatch, attribute, said):
     row = image_metric("broken", "Broken", f"{__name__}:{attribute}")

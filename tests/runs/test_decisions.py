@@ -95,7 +95,7 @@ def test_an_empty_folder_is_not_the_one_meant(tmp_path):
         ("disqualify", ["two"], " ", "for what reason"),
         ("restore", ["two"], None, "two is neither withdrawn nor disqualified"),
         ("rename", ["two"], None, "expected the old and the new name"),
-        ("rename", ["two", "one"], None, "there is an entry 'one' already"),
+        ("rename", ["two", "one"], None, "an entry is already called 'one'"),
         ("rename", ["tow", "new"], None, "no entry is called 'tow'"),
         ("rename", ["two", "../x"], None, "is not a valid name of an entry"),
     ],

@@ -192,7 +192,7 @@ def test_a_wide_interval_names_what_ended_the_rounds(ends, advice):
     )
     (notice,) = noise_notices(latency({"images": images}))
     assert notice.code == "wide-interval"
-    assert "the runtime over the images to 1" in notice.message
+    assert "the runtime over the images only to 1" in notice.message
     assert notice.advice == advice
     asked = latency({"images": images})
     assert messages(asked, target_half_width=0.3) == {}

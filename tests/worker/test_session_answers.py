@@ -386,7 +386,7 @@ def test_an_entry_s_time_is_limited_however_lively_it_is(clock):
 
     session = asked(script, timeout=60)
     session.process.limit_seconds = 20.0
-    with session, pytest.raises(WorkerError, match="limit of its time in all") as caught:
+    with session, pytest.raises(WorkerError, match="limit of its total time") as caught:
         forward_for_ever(begin(session))
     assert caught.value.kind == "timeout"
     assert caught.value.advice is not None

@@ -91,7 +91,7 @@ def source_sha256(descriptor: ModelDescriptor) -> str:
         weights = {folder / each.filename for each in descriptor.submitted}
         if not folder.is_dir():
             message = f"{folder}: the submission's folder does not exist"
-        raise RegistrationError(message, advice="Restore the folder.")
+            raise RegistrationError(message, advice="Restore the folder.")
         require_bounded(folder)
         _add(digest, folder, (path for path in folder_files(folder) if path not in weights))
         return digest.hexdigest()
