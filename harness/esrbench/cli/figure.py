@@ -79,7 +79,7 @@ def figure_command(
 ) -> None:
     """Draw a figure for a paper from stored records and published figures.
 
-    Equal records give equal bytes.
+    The same records give the same bytes.
     """
     from esrbench.data.datasets import name_in_records
     from esrbench.entries.registry import resolve_names

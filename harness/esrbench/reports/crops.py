@@ -1,4 +1,4 @@
-"""Figures of crops: the same part of an image by several entries, as a figure or for LaTeX."""
+"""Crops for papers: the same part of an image by several entries, as a figure or for LaTeX."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from esrbench.runs.store import Store
 
 WHOLE_SHARE: Final = 0.36
-"""Of the width of a figure of crops that the whole image takes."""
+"""Share of the width of a figure of crops that the whole image takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Panel:
         label: name of the entry, or HR.
         caption: its scores, or empty.
         pixels: uint8 (H, W, 3) RGB.
-        weights: source of the weights that made it; None of HR and of SR images without a network.
+        weights: source of the weights that made it; None for HR and for SR without a network.
     """
 
     label: str
@@ -67,10 +67,10 @@ class ChosenCrop:
     """One crop of a data set by all entries that kept it.
 
     Attributes:
-        box: its place.
-        panels: HR first.
-        whole: the image around it, or None where the images are not here.
-        reason: which crop it is, and why this one, in words.
+        box: place of the crop.
+        panels: one picture for HR, then one for each entry.
+        whole: the image around it, or None if the images are not on this machine.
+        reason: text that says which crop it is, and why.
     """
 
     box: Crop
@@ -87,17 +87,17 @@ def choose_crop(
     data: str | None = None,
     number: int | None = None,
 ) -> ChosenCrop:
-    """The crop on which entries differ most, or the one asked for.
+    """The crop on which entries differ most, or the one with a number.
 
     Args:
-        records: at least one, all of one data set.
-        store: which holds the crops.
-        registry: knows the display names of entries.
-        data: where the images are, as ``open_dataset`` takes it; by the records if None.
-        number: of the crop, from 1 on; None for the one on which entries differ most.
+        records: at least one record, all of one data set.
+        store: store that holds the crops.
+        registry: has the display names of entries.
+        data: the images, as for ``open_dataset``; the data set of the records if None.
+        number: number of the crop, from 1 on; None for the one on which entries differ most.
 
     Raises:
-        UsageError: no crops are kept of that data set, or fewer than the number.
+        UsageError: the data set has no crops, or fewer than ``number``.
     """
     of = records[0].data
     known = read_crops(store.crops_of(of.digest))
@@ -122,13 +122,13 @@ def choose_crop(
 
 
 def _spread(panels: Sequence[Panel]) -> float:
-    """Mean standard deviation of pixels over all entries; HR, the first panel, is none."""
+    """Mean standard deviation of pixels over all entries, without HR, the first panel."""
     stacked = [panel.pixels.astype(np.float32) for panel in panels[1:]]
     return float(np.stack(stacked).std(axis=0).mean()) if stacked else 0.0
 
 
 def _whole(data: str, scale: int, image: str) -> Panel | None:
-    """An HR image; None where the data set is not here, which crops do without."""
+    """An HR image, or None if the data set is not on this machine; crops do not need it."""
     try:
         pairs = open_dataset(data, scale)
     except (DataError, UsageError):
@@ -146,14 +146,14 @@ def panels_of(
 ) -> list[Panel]:
     """HR and every entry that kept a crop, with the scores of the whole image.
 
-    The caption of HR says which scores they are.
+    The caption of HR names the scores.
 
     Args:
-        records: of one data set.
-        store: which holds the crops.
-        crop: which one.
-        data_digest: of the data set.
-        names: what the figure calls entries, where not by their names.
+        records: records of one data set.
+        store: store that holds the crops.
+        crop: the crop.
+        data_digest: digest of the data set.
+        names: display names of entries that have one.
     """
     import cv2
 
@@ -179,13 +179,13 @@ def panels_of(
 
 
 def crops(panels: Sequence[Panel], *, whole: Panel | None, box: Crop, columns: int = 2) -> Figure:
-    """The same crop by several entries, two rows of them, beside the whole HR image.
+    """The same crop by several entries, in two rows, beside the whole HR image.
 
     Args:
-        panels: HR first.
+        panels: HR, then the entries.
         whole: the image around the crop, or None to leave it out.
         box: the crop, drawn in the whole image.
-        columns: of the article that the figure is as wide as, 1 or 2.
+        columns: width of the figure in columns of the article, 1 or 2.
 
     Raises:
         UsageError: matplotlib is missing.
@@ -203,7 +203,7 @@ def crops(panels: Sequence[Panel], *, whole: Panel | None, box: Crop, columns: i
             axes = figure.add_subplot(grid[0])
             _picture(axes, whole)
             corner, size = (box.left, box.top), (box.width, box.height)
-            for colour, line_width in (("white", 2.4), (ORANGE, 1.2)):  # to be seen in grey
+            for colour, line_width in (("white", 2.4), (ORANGE, 1.2)):  # visible in grey too
                 axes.add_patch(
                     Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=line_width)
                 )
@@ -215,12 +215,12 @@ def crops(panels: Sequence[Panel], *, whole: Panel | None, box: Crop, columns: i
 
 
 def write_crops(chosen: ChosenCrop, path: Path, *, columns: int = 2) -> None:
-    """Write a crop as LaTeX where the file name ends in ``.tex``, else as a figure.
+    """Write a crop as LaTeX if the file name ends in ``.tex``, otherwise as a figure.
 
     Args:
         chosen: the crop by all entries.
-        path: of the file.
-        columns: of the article that it is as wide as, 1 or 2.
+        path: the file to write.
+        columns: width in columns of the article, 1 or 2.
 
     Raises:
         UsageError: matplotlib is missing, or the file has an unknown format or cannot be written.
@@ -237,14 +237,14 @@ def save_tabular(
 ) -> None:
     """Write crops as a LaTeX ``tabular``, so that captions have the font of the paper.
 
-    The pictures are lossless PNG files in a folder beside it, which has the name of the file.
+    The pictures are lossless PNG files in the folder ``NAME`` beside it.
 
     Args:
-        panels: HR first.
-        path: of the file, ``NAME.tex``.
+        panels: HR, then the entries.
+        path: the file to write, ``NAME.tex``.
         whole: the image around the crop, or None to leave it out.
         box: the crop, drawn in the whole image.
-        columns: of the article that it is as wide as, 1 or 2; in one, the whole image stands above.
+        columns: width in columns of the article, 1 or 2; with 1, the whole image stands above.
 
     Raises:
         UsageError: a name that LaTeX could misread, or a file cannot be written.
@@ -292,7 +292,7 @@ def save_tabular(
 
 
 def _boxed(pixels: npt.NDArray[np.uint8], box: Crop) -> npt.NDArray[np.uint8]:
-    """An image with the crop's outline, as wide as 1/200 of the image, between white ones."""
+    """An image with the crop's outline between two white ones; its width is 1/200 of the image."""
     import cv2
 
     red, green, blue = (int(ORANGE[at : at + 2], 16) for at in (1, 3, 5))

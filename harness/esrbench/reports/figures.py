@@ -1,6 +1,6 @@
 """Charts for papers by matplotlib: trade-offs, ablations, and where the cost lies.
 
-Markers and lines tell apart in grey what colours tell apart.
+In grey, markers and lines show the same differences as colours.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 HEIGHTS: Final = {1: 2.4, 2: 3.4}
 """Inches of figures of one and two columns."""
 LEAST_AREA, MOST_AREA = 25.0, 350.0
-"""Of a marker, in square points."""
+"""Areas of a marker, in square typographic points."""
 MOST_BLOCKS: Final = 14
-"""Blocks of an entry that are drawn; the smallest of more are drawn as one."""
+"""Largest number of drawn blocks of an entry; beyond it, the smallest are drawn as one."""
 COSTS: Final[dict[str, tuple[str, str, Callable[[Block], int]]]] = {
     "MACs": (BLUE, "", lambda block: block.macs),
     "activations": (ORANGE, "////", lambda block: block.activations),
@@ -55,17 +55,18 @@ COSTS: Final[dict[str, tuple[str, str, Callable[[Block], int]]]] = {
 def pareto(
     comparison: Comparison, *, own: Sequence[str] = (), columns: int = 1, title: str = ""
 ) -> Figure:
-    """Entries by two metrics, a third one as area.
+    """Entries by two metrics, with a third one as area.
 
     Args:
-        comparison: at one scale, with two or three columns: across, up, and area.
-        own: entries that are drawn as stars; if left out, those that ran here beside published.
-        columns: of the article that the figure is as wide as, 1 or 2.
-        title: above it.
+        comparison: one scale, with two or three columns: horizontal, vertical, and area.
+        own: entries that are drawn as stars; if left out, those that ran here, provided that the
+            chart also has published ones.
+        columns: width of the figure in columns of the article, 1 or 2.
+        title: title above it.
 
     Raises:
-        UsageError: matplotlib is missing, no entry has both metrics, or none of those that have
-            them has the third.
+        UsageError: matplotlib is missing, no entry has both metrics, or no such entry has the
+            third one.
     """
     x, y, *rest = (METRICS[column.metric] for column in comparison.columns)
     area = rest[0] if rest else None
@@ -97,9 +98,9 @@ def ablation(comparison: Comparison, *, columns: int = 1, title: str = "") -> Fi
     """Variants of one network by two metrics, with an arrow from their parent to each.
 
     Args:
-        comparison: at one scale, with two columns: across, and up; the parent comes first.
-        columns: of the article that the figure is as wide as, 1 or 2.
-        title: above it.
+        comparison: one scale, with two columns: horizontal and vertical; the parent comes first.
+        columns: width of the figure in columns of the article, 1 or 2.
+        title: title above it.
 
     Raises:
         UsageError: matplotlib is missing, the parent lacks one of the metrics, or no other
@@ -126,7 +127,7 @@ def ablation(comparison: Comparison, *, columns: int = 1, title: str = "") -> Fi
         labels = {parent: parent.name}
         ends_of_arrows = []
         for point in variants:
-            # Adding 0.0 leaves no minus before a zero.
+            # Adding 0.0 removes the minus of a negative zero.
             change = f"{round(point.y - parent.y, y.digits) + 0.0:+.{y.digits}f} {y.unit}".rstrip()
             labels[point] = f"{point.name}\n{change}"
             ends_of_arrows += [(parent.x, parent.y), (point.x, point.y)]
@@ -140,9 +141,9 @@ def cost(
     """The cost of entries: the share of each block in MACs, activations and memory.
 
     Args:
-        entries: names, and blocks as records hold them: the network first.
-        columns: of the article that the figure is as wide as, 1 or 2.
-        title: above it.
+        entries: names, and blocks as in records: the network first.
+        columns: width of the figure in columns of the article, 1 or 2.
+        title: title above it.
 
     Raises:
         UsageError: matplotlib is missing.
@@ -195,10 +196,10 @@ def _shares(blocks: Sequence[Block]) -> dict[str, tuple[float, ...]]:
 def blocks_of(
     records: Sequence[RunRecord], registry: Registry
 ) -> list[tuple[str, Sequence[Block]]]:
-    """Display names of entries, and the blocks of those whose records tell of them.
+    """Display names and blocks of the entries whose records have blocks.
 
     Raises:
-        UsageError: none does.
+        UsageError: no record has blocks.
     """
     names = display_names([record.entry.name for record in records], registry)
     found: list[tuple[str, Sequence[Block]]] = []
@@ -220,7 +221,7 @@ def _points(comparison: Comparison, x: Metric, y: Metric, area: Metric | None) -
         if not isinstance(across, CellValue) or not isinstance(up, CellValue):
             continue
         if line.role == "floor" and not across.value:
-            continue  # interpolation costs nothing, which no logarithmic axis can show
+            continue  # interpolation costs 0, which a logarithmic axis cannot show
         size = rest[0] if rest else None
         points.append(
             Point(
@@ -241,7 +242,7 @@ def _points(comparison: Comparison, x: Metric, y: Metric, area: Metric | None) -
 
 
 def _axes(figure: Figure, points: Sequence[Point], x: Metric, y: Metric) -> Any:
-    """Axes with headings; that of what counts in multiples is logarithmic where ends are far."""
+    """Axes with headings; an axis of counts, times or bytes is logarithmic if its range is wide."""
     axes: Any = figure.add_subplot()
     axes.set_xlabel(x.heading)
     axes.set_ylabel(y.heading)
@@ -263,7 +264,7 @@ def _axes(figure: Figure, points: Sequence[Point], x: Metric, y: Metric) -> Any:
 def _draw(
     axes: Any, points: Sequence[Point], best: Sequence[Point], own: Container[int]
 ) -> dict[Point, float]:
-    """Markers and intervals; what is not on the front is pale, and own entries are stars.
+    """Markers and intervals. Entries that are not on the front are pale; own entries are stars.
 
     Returns:
         Radius of each point's marker, in typographic points.
@@ -297,10 +298,10 @@ def _draw(
 
 
 def notes_below(comparison: Comparison) -> list[Note]:
-    """Text for the caption of a chart: the notes of the table, and the entries that are not drawn.
+    """Notes for the caption of a chart: those of the table, and the entries that are not drawn.
 
     Args:
-        comparison: as the chart takes it: the metrics across and up come first.
+        comparison: the comparison of the chart: horizontal and vertical metric come first.
     """
     across, up = (METRICS[column.metric] for column in comparison.columns[:2])
     drawn = {point.entry for point in _points(comparison, across, up, None)}
@@ -331,9 +332,9 @@ def _ends(cell: CellValue, metric: Metric) -> tuple[float, float] | None:
 
 
 def _round_ticks(axes: Any) -> None:
-    """Plain numbers that do not touch.
+    """Set ticks with plain numbers that do not touch.
 
-    On logarithmic axes powers of ten, and multiples of them where these are few.
+    A logarithmic axis has powers of ten; if these are few, it has multiples of them too.
     """
     from matplotlib import ticker
 

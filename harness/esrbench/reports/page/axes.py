@@ -1,4 +1,4 @@
-"""From figures of entries to places in a chart: axes, scales and the Pareto front."""
+"""Places of figures in a chart: axes, scales and the Pareto front."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 LEAST_RADIUS: Final = 5.0
 MOST_RADIUS: Final = 18.0
 LOG_RATIO: Final = 3.0
-"""An axis of what is counted in multiples is logarithmic from this ratio of its ends on."""
+"""An axis of counts, times or bytes is logarithmic from this ratio of its ends on."""
 FEWEST_TICKS: Final = 3
-"""With fewer round values, a logarithmic axis has equal steps, and a linear one smaller steps."""
+"""With fewer round values than this, a logarithmic axis has equal steps, a linear one smaller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """From values to pixels.
+    """An axis, which maps values to pixels.
 
     Attributes:
         low: value at the start.
@@ -84,13 +84,13 @@ class Point:
     """An entry by two metrics and perhaps a third, in shown units.
 
     Attributes:
-        entry: its number on the page.
-        name: shown beside it.
-        x: across.
-        y: up.
-        area: what its area is in proportion to, or None.
-        x_interval: of ``x``, or None.
-        y_interval: of ``y``, or None.
+        entry: number of the entry on the page.
+        name: name that is shown beside it.
+        x: horizontal value.
+        y: vertical value.
+        area: value that its area is in proportion to, or None.
+        x_interval: interval of ``x``, or None.
+        y_interval: interval of ``y``, or None.
         ranked: it may lie on the Pareto front.
     """
 
@@ -110,12 +110,12 @@ Reading = tuple[float, ...] | None
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """One metric of all entries, to be drawn across, up or as area.
+    """One metric of all entries, for an axis or as area.
 
     Attributes:
-        metric: which one.
-        readings: of each entry; None where it has none.
-        axis: from 0 to 1.
+        metric: the metric.
+        readings: reading of each entry; None for an entry without one.
+        axis: axis from 0 to 1.
     """
 
     metric: Metric
@@ -129,7 +129,7 @@ class Scale:
         return cls(metric, kept, axis(_ends(kept), 0, 1, multiples=metric.better == "lower"))
 
     def either_way(self) -> tuple[Scale, Scale | None]:
-        """The same linear, and logarithmic where the metric is counted in multiples."""
+        """The scale with a linear axis; and with a logarithmic one for counts, times or bytes."""
         ends = _ends(self.readings)
         linear = axis(ends, 0, 1, multiples=False)
         if self.metric.better != "lower" or min(ends) <= 0:
@@ -143,7 +143,7 @@ class Scale:
         return None if reading is None else tuple(map(self.axis.place, reading))
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Places on the axis, 0 to 1, and what is written there."""
+        """Places on the axis, 0 to 1, with their labels."""
         return [(self.axis.place(tick), f"{tick:.6g}") for tick in self.axis.ticks()]
 
     def radius(self, entry: int) -> float:
@@ -155,7 +155,7 @@ class Scale:
         return max(LEAST_RADIUS, MOST_RADIUS * math.sqrt(reading[0] / largest))
 
     def says(self, entry: int) -> str:
-        """An entry's value in words; empty where it has none."""
+        """An entry's value as text; empty if it has none."""
         reading, metric = self.readings[entry], self.metric
         if reading is None:
             return ""
@@ -168,7 +168,7 @@ def _ends(readings: Iterable[Reading]) -> list[float]:
 
 
 def front(points: Iterable[Point], *, x_higher: bool, y_higher: bool) -> list[Point]:
-    """Ranked points that no other one equals in both values and beats in one, left to right."""
+    """Ranked points that no other point dominates, left to right."""
 
     def cost(point: Point) -> tuple[float, float]:
         return (-point.x if x_higher else point.x, -point.y if y_higher else point.y)

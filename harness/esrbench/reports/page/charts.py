@@ -1,7 +1,7 @@
 """Small charts as SVG: bars, ranks, times, history and memory.
 
-Like all charts of a page, they are what a browser without scripts, a printer and a screen reader
-get. Colours, fonts and dark mode are the style sheet's; elements carry classes only.
+Like all charts of a page, they work without scripts, in print and for screen readers. Elements
+have only classes; the style sheet sets colours, fonts and dark mode.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ WIDTH: Final = 760
 PANEL_WIDTH: Final = 420
 """Width of charts that are shown side by side."""
 NAME_LETTERS: Final = 22
-"""At most so many of a name stand before a row."""
+"""Largest number of letters of a name before a row."""
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 16, 52
 """Margins around the plotting area, in pixels of the view box."""
 
 
 class HeldRank(NamedTuple):
-    """A rank of an entry and what noise leaves of it.
+    """A rank of an entry and its stability.
 
     Attributes:
-        entry: its number on the page.
-        name: shown beside it.
-        rank: as printed.
-        low: best one that is possible.
-        high: worst one.
+        entry: number of the entry on the page.
+        name: name that is shown beside it.
+        rank: the printed rank.
+        low: best rank that noise allows.
+        high: worst rank that noise allows.
         held: share of resamples that gave the printed rank, or None.
     """
 
@@ -70,8 +70,8 @@ def shares(rows: Sequence[tuple[str, Sequence[float]]], labels: Sequence[str], t
     """Parts of a whole by several measures, as bars side by side.
 
     Args:
-        rows: name of each part and its shares, 0 to 1, one a measure.
-        labels: of the measures, in the same order.
+        rows: name of each part, and its share by each measure, 0 to 1.
+        labels: names of the measures, in the same order.
         title: what the whole is.
     """
     height = 9 * len(labels) + 9
@@ -96,7 +96,7 @@ def shares(rows: Sequence[tuple[str, Sequence[float]]], labels: Sequence[str], t
 
 
 def ranks(rows: Sequence[HeldRank], title: str) -> str:
-    """Ranks, those that noise leaves possible, and how often each holds, an entry a line."""
+    """Ranks, the ranks that noise allows, and how often each holds; one entry in each line."""
     worst = max((row.high for row in rows), default=1)
     step = (WIDTH - 300) / max(worst - 1, 1)
     parts = [_open("ranks", 22 * len(rows) + 20, title, role="group")]
@@ -125,11 +125,13 @@ def ranks(rows: Sequence[HeldRank], title: str) -> str:
 
 
 def dots(processes: Sequence[Sequence[Sequence[float]]], label: str) -> str:
-    """Repeated figures of one thing after the other, a colour a process; medians are joined.
+    """Repeated figures of one item after the other, with a colour for each process.
+
+    A line joins the medians.
 
     Args:
-        processes: of each the things in order, and of each thing its figures, in shown units.
-        label: what it shows.
+        processes: figures by process, then by item in order, in shown units.
+        label: what the chart shows.
     """
     longest = max(map(len, processes), default=0)
     values = [value for each in processes for figures in each for value in figures]
@@ -148,7 +150,7 @@ def dots(processes: Sequence[Sequence[Sequence[float]]], label: str) -> str:
         joined, points = "", []
         for at, figures in enumerate(each):
             x = f"{LEFT + step * at:.0f}"
-            # A line of no length with round ends is a dot, in few bytes; equal ones are one.
+            # A line without length and with round ends is a dot in few bytes; equal ones are one.
             places = dict.fromkeys(f"{up.place(value):.0f}" for value in figures)
             points += [f"M{x} {y}h0" for y in places]
             if figures:
@@ -166,12 +168,12 @@ def dots(processes: Sequence[Sequence[Sequence[float]]], label: str) -> str:
 def history(
     stretches: Sequence[Sequence[tuple[datetime, tuple[float, ...]]]], metric: Metric
 ) -> str:
-    """A metric of one entry over time, with intervals; only runs that compare are joined.
+    """A metric of one entry over time, with intervals. Lines join only comparable runs.
 
     Args:
-        stretches: runs that compare with each other, each with its time and its reading in shown
-            units, in order.
-        metric: which one.
+        stretches: groups of runs that are comparable with each other; each run has its time and
+            its reading in shown units, in order.
+        metric: the metric.
     """
     points = [point for stretch in stretches for point in stretch]
     if not points:
@@ -216,7 +218,7 @@ def history(
 
 
 def timeline(memory: PredictedMemory) -> str:
-    """Predicted GPU memory over one forward, weights included; empty where it is not told."""
+    """Predicted GPU memory over one forward, weights included; empty if it was not recorded."""
     if not memory.timeline:
         return ""
     height, bottom = 200, 170
@@ -256,7 +258,7 @@ def timeline(memory: PredictedMemory) -> str:
 
 
 def interval_of(interval: Interval | None, divisor: float) -> tuple[float, ...]:
-    """The ends of an interval in shown units; nothing where there is none."""
+    """The ends of an interval in shown units; empty without an interval."""
     return () if interval is None else (interval.low / divisor, interval.high / divisor)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HEIGHT: Final = 440
 LABEL_HEIGHT: Final = 14
 LABEL_LETTERS: Final = (22, 12, 8)
-"""At most so many of a name stand in a chart; fewer on the front where it is crowded."""
+"""Largest numbers of letters of a name in a chart; the smaller ones are for a crowded front."""
 LETTER_WIDTH: Final = 9
 """About what a letter takes at the labels' size."""
 LABEL_END: Final = WIDTH - 2
@@ -51,7 +51,7 @@ def chart_data(scales: Sequence[Scale], ranked: Sequence[bool]) -> dict[str, Any
             }
             for scale in scales
         ],
-        # The front of two metrics is the same whichever of them goes across.
+        # The front of two metrics is the same on exchanged axes.
         "fronts": [
             [front_of(scales[one], scales[other], ranked) for other in range(one)]
             for one in range(len(scales))
@@ -75,7 +75,7 @@ def scatter(
 ) -> str:
     """Entries by two metrics, a third as area, intervals as bars, the Pareto front as a line.
 
-    Entries that lack one of the metrics are in it without a place, for the script to move.
+    Entries that lack one of the metrics are included without a place; the script may move them.
     """
     best = front_of(x, y, ranked)
     title = f"{y.metric.heading} against {x.metric.heading}"
@@ -96,7 +96,7 @@ def scatter(
         for n in sizes
         if (across := _pixel(x, n)) and (up := _pixel(y, n, up=True))
     }
-    # Names stand clear of all points; those on the front choose first.
+    # Names cover no points; entries on the front choose their place first.
     taken = [
         (cx - r, cy - r, cx + r, cy + r) for n, (cx, cy) in centres.items() for r in [sizes[n]]
     ]
@@ -125,7 +125,7 @@ def scatter(
 
 
 def _pixel(scale: Scale, entry: int, *, up: bool = False) -> tuple[float, ...]:
-    """Pixels of an entry and of the ends of its interval; nothing where it has no value."""
+    """Pixels of an entry and of the ends of its interval; empty if it has no value."""
     start, end = (HEIGHT - BOTTOM, TOP) if up else (LEFT, WIDTH - RIGHT)
     return tuple(start + share * (end - start) for share in scale.shares(entry) or ())
 
@@ -169,7 +169,7 @@ def _label(
     taken: list[tuple[float, float, float, float]],
     letters: Sequence[int],
 ) -> str:
-    """The name beside its point where there is room; it is in the point's title anyhow."""
+    """The name beside its point, if there is room; the point's title has it in any case."""
     x, y = centre
     above, below = y - radius - 3, y + radius + 13
     places = [(x + radius + 4, y + 4, "start"), (x - radius - 4, y + 4, "end")]
