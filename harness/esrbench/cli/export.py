@@ -70,6 +70,7 @@ def export_command(
     (entry,) = plan_entries(registry, [name], scale, parse_weights(weights or [], [name]))
     launcher = open_launcher(isolation)
     print_banner(launcher.sandbox)
+    messages().print(line(f"exporting {name} to {to} and checking the file"), markup=False)
     exported = export_files(
         entry,
         to,

@@ -13,7 +13,7 @@ from esrbench.cli.list import listed
 from esrbench.cli.options import ResultsOption
 from esrbench.cli.tables import FormatOption, print_table
 from esrbench.errors import UsageError
-from esrbench.plaintext import line
+from esrbench.plaintext import line, plural
 from esrbench.runs.store import Store, default_results
 
 if TYPE_CHECKING:
@@ -162,8 +162,9 @@ def _copy(store: Store, given: Sequence[str], *, out: bool, public: bool, as_jso
     for source, target in pairs:
         copied = copy_runs(source, target, given[1:] if out else (), public=public)
         print_notices(copied.notices)
-        said = f"{target.folder}: {copied.records} records and {copied.decisions} decisions"
-        messages().print(line(f"{said} from {source.folder}"), markup=False)
+        records, decisions = plural(copied.records, "record"), plural(copied.decisions, "decision")
+        said = f"{target.folder}: {records} and {decisions} from {source.folder}"
+        messages().print(line(said), markup=False)
         done.append(
             {
                 "from": str(source.folder),
