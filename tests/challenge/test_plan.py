@@ -114,7 +114,7 @@ def test_hidden_images_are_marked(challenge):
     ("old", "new", "says"),
     [
         ('["submissions/*"]', '["nothing/*"]', "entries: there is no entry to run"),
-        ('["submissions/*"]', '["submissions/team9-z"]', "team9-z is not there"),
+        ('["submissions/*"]', '["submissions/team9-z"]', "team9-z does not exist"),
         ('["submissions/*"]', '["nearset"]', "no network is registered as 'nearset'"),
         ('baseline = "nearest"', 'baseline = "nearset"', "no network is registered as 'nearset'"),
         ('folder = "images"', 'folder = "image"', "image: there is no such folder"),

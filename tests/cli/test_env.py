@@ -46,7 +46,7 @@ def test_there_are_none_at_first(in_process, tmp_path):
         (("create",), "env create: which environment?", "esrbench env create torch113"),
         (("remove",), "env remove: which environment?", "esrbench env remove torch113"),
         (("create", "old"), "env create: say what to install", "--requirements"),
-        (("remove", "old"), "there is no environment 'old'", "There are: none."),
+        (("remove", "old"), "there is no environment 'old'", "Existing environments: none."),
         (("create", "old", "--requirements", "no.txt"), "no.txt: No such file", "Check the path."),
         (
             ("create", "../x", "--requirements", "no.txt"),

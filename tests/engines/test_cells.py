@@ -235,7 +235,7 @@ def test_a_pass_whose_worker_was_killed_is_made_once_more_and_said(trio, store, 
     assert [each.status for each in records] == ["ok"] * 3
     assert len(workers.networks()) == 3 * 2 + 1
     told = [n for each in records for n in each.notices if n.code == "made-again"]
-    assert [notice.message[:20] for notice in told] == ["1 further pass of it"]
+    assert [notice.message[:14] for notice in told] == ["1 further pass"]
 
 
 @pytest.mark.parametrize(("signal", "starts"), [("SIGKILL", 3), ("SIGSEGV", 1)])
@@ -323,7 +323,7 @@ def test_a_node_with_other_software_or_images_or_no_such_cell_says_so(
     with pytest.raises(KeyboardInterrupt):
         list(run_suite(trio(), store, engine=Nodes(fails=fails)))
     (plan,) = plans
-    with pytest.raises(UsageError, match="there is no cell timed-0009"):
+    with pytest.raises(UsageError, match="this plan has no cell timed-0009"):
         run_cell(plan, "timed-0009")
     with pytest.raises(MeasurementError, match="timed-0001: 3 passes cannot be made before others"):
         run_cell(plan, "timed-0001")

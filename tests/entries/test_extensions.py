@@ -27,7 +27,7 @@ NET_FACTORY = "models.team07_net:Net"
     ("branch", "kind", "code", "declared", "asked"),
     [
         (BUILT, "CppExtension", OPTIONAL, {"build": IN_PLACE, "pure_torch": NET_FACTORY}, None),
-        (BUILT, "CppExtension", REQUIRED, {"build": IN_PLACE}, "needs fast_op, which is compiled"),
+        (BUILT, "CppExtension", REQUIRED, {"build": IN_PLACE}, "needs the compiled fast_op"),
         (BUILT, "CppExtension", RAISING, {"build": IN_PLACE}, "counts are absent until pure_torch"),
         # The team says in its README how it is built.
         ("", "CppExtension", OPTIONAL, {"build": IN_PLACE, "pure_torch": NET_FACTORY}, None),

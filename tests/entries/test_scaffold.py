@@ -69,7 +69,7 @@ def test_a_name_that_is_no_team_and_name_is_refused(tmp_path, name):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot be made"):
+    with pytest.raises(UsageError, match="cannot be created"):
         scaffold("a-b", tmp_path / "file" / "submissions", scale=4)
 
 

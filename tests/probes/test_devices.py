@@ -103,7 +103,7 @@ def test_all_cpus_are_taken_by_default():
 
 def test_more_threads_than_cpus_are_refused():
     count = len(os.sched_getaffinity(0))
-    with pytest.raises(MeasurementError, match=f"may use {count} CPU") as caught:
+    with pytest.raises(MeasurementError, match=f"may use only {count} CPU") as caught:
         open_device("cpu", threads=count + 1, policy=FP32)
     assert f"--threads {count}" in caught.value.advice
 

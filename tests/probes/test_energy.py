@@ -71,9 +71,9 @@ def test_domains_are_added_and_wrap_each_by_itself():
 @pytest.mark.parametrize(
     ("counts", "fewest", "said"),
     [
-        ([1, 1, 1, 1], 1, "changed 0 times"),
-        ([1, 2, 2, 2], 1, "changed 1 time in"),
-        ([1, 2, 3, 4], 3, "changed 3 times"),
+        ([1, 1, 1, 1], 1, "changed only 0 times"),
+        ([1, 2, 2, 2], 1, "changed only 1 time in"),
+        ([1, 2, 3, 4], 3, "changed only 3 times"),
         ([1, 2, 1, 3], 1, "went backwards"),
     ],
 )
@@ -270,7 +270,11 @@ def test_nvml_counts_millijoules_of_the_whole_gpu(monkeypatch):
     [
         (None, None, "nvidia-ml-py is not installed"),
         (nvml(0), None, "NVML does not know this GPU"),
-        (nvml(NvmlError("Not Supported")), SimpleNamespace(handle=1), "energy: Not Supported"),
+        (
+            nvml(NvmlError("Not Supported")),
+            SimpleNamespace(handle=1),
+            "no energy counter: Not Supported",
+        ),
     ],
 )
 def test_a_gpu_without_a_counter_says_why(monkeypatch, module, sensors, said):

@@ -89,6 +89,6 @@ def test_sizes_that_a_network_takes_are_found_and_how_to_declare_them(describe):
     assert report.declare == {"min_lr_size": 33, "pad_multiple": 16}
     (check,) = (each for each in report.checks if each.name == "LR sizes")
     assert check.outcome == "failed"
-    assert "sides of 33 and more, once its input is padded to multiples of 16" in check.detail
+    assert "LR sides of 33 or more, once its input is padded to multiples of 16" in check.detail
     assert "min_lr_size = 33, pad_multiple = 16" in check.fix
     assert validate(describe("Windows", **report.declare)).passed
