@@ -273,7 +273,7 @@ def test_nvml_counts_millijoules_of_the_whole_gpu(monkeypatch):
         (
             nvml(NvmlError("Not Supported")),
             SimpleNamespace(handle=1),
-            "no energy counter: Not Supported",
+            "counter: Not Supported",
         ),
     ],
 )
