@@ -32,6 +32,8 @@ ENTRIES = {
     "session.intra_op.allow_spinning": "0",
     "session.inter_op.allow_spinning": "0",
     "session.set_denormal_as_zero": "0",
+    # Without VNNI, sums of int8 would saturate: RFDN lost 3.7 dB. The exact kernels are slower.
+    "session.x64quantprecision": "1",
 }
 """Options of the session's configuration."""
 
