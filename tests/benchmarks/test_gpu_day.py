@@ -48,7 +48,7 @@ def test_every_step_ends_well_and_leaves_its_tables(tmp_path):
         assert any(rows(tmp_path / f"{name}.csv") for name in step.tables[:1]), step.name
     scores = {row["class"]: row for row in rows(tmp_path / "scores.csv")}
     assert float(scores["fp32"]["largest_difference_db"]) == 0
-    assert "CUDA only" in scores["tf32"]["absent"]
+    assert "only on CUDA" in scores["tf32"]["absent"]
     assert {row["outcome"] for row in rows(tmp_path / "cheats.csv")} <= {"skipped", "passed"}
     absent = {name: rows(tmp_path / f"{name}.csv")[0]["absent"] for name in ("memory", "energy")}
     assert all(absent.values())
