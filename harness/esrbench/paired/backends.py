@@ -1,6 +1,6 @@
 """One network by several backends: its SR against eager torch's, and its time in paired rounds.
 
-A row that is measured is stored, so that a comparison that was cut short goes on where it was.
+Each measured row is stored. So a comparison that was interrupted continues at the next row.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def plan_rows(
 
     Args:
         entries: networks and weights.
-        protocols: as of ``compared_protocols``.
+        protocols: the result of ``compared_protocols``.
         pairs: checked images on which SR is compared.
         isolation: which sandbox is asked for.
     """
@@ -200,7 +200,7 @@ def compare_backends(
     A row that lacks a figure, because the machine was busy or the backend failed, is not stored.
 
     Args:
-        rows: as of ``plan_rows``.
+        rows: the result of ``plan_rows``.
         pairs: checked images on which SR is compared.
         store: receives the rows.
         known: rows that are not measured, by fingerprint.
@@ -212,7 +212,7 @@ def compare_backends(
         One result a row, in order. A backend that fails has the reason.
 
     Raises:
-        DataError: images are calibrated with that are scored.
+        DataError: a calibration image is also scored.
         RecordError: a row cannot be stored.
     """
     if calibration is not None:
@@ -346,12 +346,12 @@ class _FirstForward:
 
 @dataclass(slots=True)
 class _EagerSR:
-    """SR of one network by eager torch, made once an image however many backends are compared.
+    """SR of one network by eager torch. Each image is upscaled once, for all backends.
 
     Attributes:
         entry: network and weights.
         protocol: of eager torch.
-        launcher: of its worker, which is started for the first image that is not there.
+        launcher: starts its worker when the first image is asked for.
         folder: receives the images.
         ending: ends the worker.
     """
