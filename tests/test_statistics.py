@@ -3,7 +3,7 @@ import pytest
 from builders import noisy_pairs
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, norm
+from scipy.stats import binom, norm, t
 
 from esrbench.errors import MeasurementError
 from esrbench.statistics import (
@@ -12,6 +12,7 @@ from esrbench.statistics import (
     mean_of_medians,
     median_value,
     rank_interval,
+    student_quantile,
 )
 
 samples = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=60)
@@ -169,3 +170,16 @@ def test_half_width_is_the_share_to_either_side():
 def test_a_time_of_zero_is_an_error():
     with pytest.raises(MeasurementError, match="too short for the clock"):
         estimate_ratio([(0.0, 1.0)] * 20, 2.6)
+
+
+@given(st.integers(1, 60) | st.integers(61, 50_000), st.floats(1e-9, 0.999))
+def test_student_s_quantile_is_scipy_s(freedom, outside):
+    assert student_quantile(freedom, outside) == pytest.approx(t.isf(outside / 2, freedom), 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("freedom", "outside", "half_width"),
+    [(1, 0.05, 12.706), (2, 0.05, 4.303), (4, 0.05, 2.776), (9, 0.01, 3.250), (120, 0.1, 1.658)],
+)
+def test_student_s_quantile_is_that_of_printed_tables(freedom, outside, half_width):
+    assert student_quantile(freedom, outside) == pytest.approx(half_width, abs=5e-4)

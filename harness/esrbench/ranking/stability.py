@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from esrbench.metrics import METRICS
 from esrbench.ranking.blocks import spread_within_devices
 from esrbench.records import Absent, Interval, Latency, Value
-from esrbench.statistics import CONFIDENCE, STUDENT_SAMPLES
+from esrbench.statistics import CONFIDENCE, STUDENT_SAMPLES, student_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -137,25 +136,15 @@ def _deviation(value: Value, processes: int) -> float:
     if value.interval is None or value.interval.method != "student":
         return 0.0
     half = math.log(value.interval.high / value.interval.low) / 2
-    quantile = _student_quantile(processes - 1, value.interval.confidence)
+    quantile = student_quantile(processes - 1, 1 - value.interval.confidence)
     return half / quantile * math.sqrt(processes)
-
-
-@cache
-def _student_quantile(freedom: int, confidence: float) -> float:
-    """Half-width of a two-sided interval, in standard errors."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, (1 + confidence) / 2))
 
 
 def _simultaneous_quantile(entries: int, freedom: int) -> float:
     """Half-width of an interval, in standard errors, for which overlaps decide all pairs."""
-    from scipy.special import stdtrit
-
     pairs = max(entries * (entries - 1) // 2, 1)
-    of_pairs = float(stdtrit(freedom, 1 - (1 - CONFIDENCE) / 2 / pairs)) / math.sqrt(2)
-    return max(of_pairs, _student_quantile(freedom, CONFIDENCE))
+    of_pairs = student_quantile(freedom, (1 - CONFIDENCE) / pairs) / math.sqrt(2)
+    return max(of_pairs, student_quantile(freedom, 1 - CONFIDENCE))
 
 
 def _widened(value: Value, half: float) -> Value:

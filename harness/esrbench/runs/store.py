@@ -149,7 +149,7 @@ class Store:
         try:
             self._make_folder(folder)
             write_new(probe, b"\n", flush=True, files=self._files)
-            now = self._files.stamp(probe)[2]
+            now = self._files.stamp(folder, probe.name)[2]
             self._files.unlink(probe)
             sync_folder(folder, self._files)
         except OSError as error:
@@ -218,7 +218,7 @@ class Store:
                 updated if a file has changed.
         """
         if samples:
-            return self._load_all(self.runs, lambda path: self._load(path, RunRecord))
+            return self._load_every(self.runs, RunRecord)
         return self._load_indexed()
 
     def with_samples(self, record: RunRecord) -> RunRecord:
@@ -230,7 +230,7 @@ class Store:
 
     def load_decisions(self) -> tuple[list[Decision], list[Notice]]:
         """The log of decisions, oldest first, and notices of unreadable files."""
-        found, notices = self._load_all(self.decisions, lambda path: self._load(path, Decision))
+        found, notices = self._load_every(self.decisions, Decision)
         # Names of files contain the time only to the millisecond.
         return sorted(found, key=lambda each: each.created), notices
 
@@ -255,7 +255,7 @@ class Store:
 
     def load_races(self) -> tuple[list[RaceRecord], list[Notice]]:
         """All readable records of races, oldest first, and notices of unreadable files."""
-        return self._load_all(self.races, lambda path: self._load(path, RaceRecord))
+        return self._load_every(self.races, RaceRecord)
 
     def load_backend(self, fingerprint: str) -> BackendRecord | Notice | None:
         """A row by its fingerprint; None if there is none, a notice if it is unreadable."""
@@ -263,7 +263,7 @@ class Store:
 
     def load_examinations(self) -> tuple[list[Examination], list[Notice]]:
         """All findings about machines, oldest first, and notices of unreadable files."""
-        return self._load_all(self.examinations, lambda path: self._load(path, Examination))
+        return self._load_every(self.examinations, Examination)
 
     def begin_suite(self, suite: str, name: str, document: BaseModel) -> None:
         """Make the folder of a suite, with its first document.
@@ -464,7 +464,7 @@ class Store:
                 if not (name.startswith(".") and name.endswith(TEMPORARY)):
                     continue
                 with suppress(OSError):
-                    if self._files.stamp(folder / name)[2] <= before:
+                    if self._files.stamp(folder, name)[2] <= before:
                         self._discard(folder / name)
 
     def _discard(self, path: Path) -> None:
@@ -486,20 +486,20 @@ class Store:
             known = {}
         rows: Rows = {}
 
-        def load(path: Path) -> RunRecord | Notice | None:
+        def load(name: str) -> RunRecord | Notice | None:
             try:
-                stamp = self._files.stamp(path)
+                stamp = self._files.stamp(self.runs, name)
             except OSError:
-                return self._load(path, RunRecord)
-            row = known.get(path.name)
+                return self._load(self.runs / name, RunRecord)
+            row = known.get(name)
             if row is None or row[0] != stamp:
-                found = self._load(path, RunRecord)
+                found = self._load(self.runs / name, RunRecord)
                 if not isinstance(found, RunRecord):
                     return found
                 row = stamp, without_samples(found)
                 if not settled(stamp):
                     return row[1]
-            rows[path.name] = row
+            rows[name] = row
             return row[1]
 
         records, notices = self._load_all(self.runs, load)
@@ -508,8 +508,11 @@ class Store:
                 replace_file(index, encode_index(rows), flush=False, files=self._files)
         return records, notices
 
+    def _load_every(self, folder: Path, kind: type[RecordT]) -> tuple[list[RecordT], list[Notice]]:
+        return self._load_all(folder, lambda name: self._load(folder / name, kind))
+
     def _load_all(
-        self, folder: Path, load: Callable[[Path], RecordT | Notice | None]
+        self, folder: Path, load: Callable[[str], RecordT | Notice | None]
     ) -> tuple[list[RecordT], list[Notice]]:
         try:
             names = self._files.names(folder)
@@ -523,7 +526,7 @@ class Store:
         for name in names:
             if name.startswith(".") or not name.endswith(SUFFIX):
                 continue
-            found = load(folder / name)
+            found = load(name)
             if isinstance(found, Notice):
                 notices.append(found)
             elif found is not None:
