@@ -4,6 +4,7 @@ An environment is new, and finds the libraries of the present one behind its own
 """
 
 import json
+import shutil
 import sys
 import venv
 import zipfile
@@ -179,15 +180,20 @@ class Environment:
         self.pip("install", *options, *what)
 
 
+def build_wheel(checkout, folder):
+    """Build the wheel of a checkout into a folder."""
+    build = ("-m", "hatchling", "build", "--target", "wheel", "-d", folder)
+    run(sys.executable, *build, folder=checkout)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
     """The wheel of this checkout."""
     pytest.importorskip("hatchling", reason="the build backend is not installed")
     folder = tmp_path_factory.mktemp("wheel")
-    build = ("-m", "hatchling", "build", "--target", "wheel", "-d", folder)
-    run(sys.executable, *build, folder=ROOT)
-    (built,) = folder.glob("*.whl")
-    return built
+    return build_wheel(ROOT, folder)
 
 
 @pytest.fixture
@@ -216,6 +222,31 @@ def test_the_manual_is_in_the_wheel(wheel, environment, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         kinds = {Path(name).suffix for name in archive.namelist() if "esrbench/docs/" in name}
     assert kinds == {".md"}
+
+
+def test_a_checkout_whose_results_were_deleted_installs_and_says_what_is_missing(
+    wheel, environment, tmp_path
+):
+    checkout = tmp_path / "checkout"
+    for name in ("harness", "models", "docs"):
+        skipped = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, checkout / name, ignore=skipped)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, checkout / name)
+    cleared = build_wheel(checkout, tmp_path / "built")
+
+    with zipfile.ZipFile(wheel) as whole, zipfile.ZipFile(cleared) as lacking:
+        absent = set(whole.namelist()) - set(lacking.namelist())
+    tables = {path for path in (ROOT / "results" / "official").rglob("*") if path.is_file()}
+    in_wheel = {f"esrbench/{path.relative_to(ROOT / 'results')}" for path in tables}
+    assert absent == in_wheel != set()
+
+    environment.install(cleared)
+    python = environment.folder / "bin" / "python"
+    asked = ("-m", "esrbench", "leaderboard", "--official", "ntire2022")
+    said = run(python, *asked, folder=tmp_path, code=2)
+    assert str(environment.packages / "esrbench" / "official") in said.stderr
+    assert "install esrbench again" in said.stderr
 
 
 @pytest.mark.parametrize("variables", [{}, {"PYTHONPATH": "."}])

@@ -183,6 +183,14 @@ def test_an_edition_without_a_table_says_which_have_one():
     assert "ntire2022, ntire2023" in caught.value.advice
 
 
+def test_a_folder_without_tables_is_named_with_what_restores_it(tmp_path):
+    missing = tmp_path / "official"
+    with pytest.raises(DataError) as caught:
+        official_leaderboard(RULES["ntire2022"], missing)
+    assert str(caught.value).startswith(f"{missing}: ")
+    assert "git checkout -- results/official" in caught.value.advice
+
+
 def test_a_damaged_table_names_its_lines(tmp_path):
     text = (official_folder() / "ntire2022.csv").read_text(encoding="utf-8")
     broken = text.replace("27.11", "fast").replace("\nNEESR,ranked", "\nByteESR,won")

@@ -99,15 +99,17 @@ class PublishedEntry:
 
 
 def official_folder() -> Path:
-    """Folder of the published tables: beside the installed package, or of the checkout."""
+    """Folder of the published tables: of the checkout, or in the installed package."""
     package = own_packages()["esrbench"]
-    packaged = package / "official"
-    return packaged if packaged.is_dir() else package.parent.parent / "results" / "official"
+    source_root = package.parent
+    if source_root.name == "harness":
+        return source_root.parent / "results" / "official"
+    return package / "official"
 
 
-def official_names() -> tuple[str, ...]:
-    """Names of the editions whose tables are here."""
-    return tuple(sorted(path.stem for path in official_folder().glob("*.csv")))
+def official_names(folder: Path | None = None) -> tuple[str, ...]:
+    """Names of the editions whose tables are in a folder; the official one if left out."""
+    return tuple(sorted(path.stem for path in (folder or official_folder()).glob("*.csv")))
 
 
 def read_official(rule: Rule, folder: Path | None = None) -> tuple[PublishedEntry, ...]:
@@ -119,12 +121,21 @@ def read_official(rule: Rule, folder: Path | None = None) -> tuple[PublishedEntr
 
     Raises:
         UsageError: there is no table of that edition.
-        DataError: a row that is not as expected; lists all of them.
+        DataError: the folder has no table at all, or a row is not as expected; lists all such rows.
     """
-    path = (folder or official_folder()) / f"{rule.name}.csv"
+    folder = folder or official_folder()
+    path = folder / f"{rule.name}.csv"
     if not path.is_file():
+        known = official_names(folder)
+        if not known:
+            message = f"{folder}: this folder should have the published tables, but has none"
+            raise DataError(
+                message,
+                advice="In a checkout, run `git checkout -- results/official`. Otherwise install "
+                "esrbench again, from a copy that has results/official.",
+            )
         message = f"no published table of {rule.name} is here"
-        raise UsageError(message, advice=f"There are: {', '.join(official_names())}.")
+        raise UsageError(message, advice=f"There are: {', '.join(known)}.")
     entries: list[PublishedEntry] = []
     problems: list[str] = []
     with path.open(newline="", encoding="utf-8") as file:
@@ -275,7 +286,7 @@ def official_leaderboard(rule: Rule, folder: Path | None = None) -> Leaderboard:
 
     Raises:
         UsageError: no table of the edition is here.
-        DataError: it is damaged.
+        DataError: it is damaged, or all tables are missing.
     """
     entries = read_official(rule, folder)
     columns = tuple(m for m in rule.columns if any(m in entry.figures for entry in entries))
