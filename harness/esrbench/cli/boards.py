@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from esrbench.cli.console import print_notices
+from esrbench.cli.options import ClassOption
 from esrbench.errors import UsageError
 from esrbench.runs.publication import public_records
 from esrbench.runs.store import Store, default_results
@@ -18,67 +20,54 @@ if TYPE_CHECKING:
     from esrbench.ranking.board import Leaderboard
     from esrbench.records import Notice, RunRecord
 
-RuleOption = Annotated[str, typer.Option(help="Edition whose rule ranks, or a rule in TOML.")]
-OfficialOption = Annotated[
-    str | None,
-    typer.Option(metavar="EDITION", help="Rank an edition's published entries again."),
-]
-WithOfficialOption = Annotated[
-    bool,
-    typer.Option(
-        "--with-official",
-        help="Rank stored runs among the published entries of the rule's edition.",
-    ),
-]
-DataOption = Annotated[
-    str | None, typer.Option(help="Data set name.", show_default="of the newest record")
-]
-BoardScaleOption = Annotated[
-    int | None, typer.Option(help="Upscaling factor.", show_default="of the newest record")
-]
-RelativeOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ENTRY",
-        help="Entry whose runtime scores are relative to, or `published`.",
-        show_default="the edition's baseline",
-    ),
-]
 
-MixedOption = Annotated[
-    bool,
-    typer.Option(
-        "--mix-environments",
-        help="Rank entries that ran with different Python and torch versions together.",
-    ),
-]
+@dataclass(frozen=True, slots=True)
+class BoardOptions:
+    """Options of the commands that show a board."""
 
-
-AsOfOption = Annotated[
-    datetime | None,
-    typer.Option(
-        "--as-of",
-        metavar="TIME",
-        formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"],
-        help="Show the board as it was at this time (UTC, as `esrbench runs log` prints it).",
-        show_default="now",
-    ),
-]
+    rule: Annotated[str, typer.Option(help="Edition whose rule ranks, or a rule in TOML.")] = (
+        "ntire2022"
+    )
+    official: Annotated[
+        str | None,
+        typer.Option(metavar="EDITION", help="Rank an edition's published entries again."),
+    ] = None
+    with_official: Annotated[
+        bool,
+        typer.Option(
+            "--with-official",
+            help="Rank stored runs among the published entries of the rule's edition.",
+        ),
+    ] = False
+    data: Annotated[
+        str | None, typer.Option(help="Data set name.", show_default="of the newest record")
+    ] = None
+    scale: Annotated[
+        int | None, typer.Option(help="Upscaling factor.", show_default="of the newest record")
+    ] = None
+    forward_class: ClassOption = None
+    relative_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENTRY",
+            help="Entry whose runtime scores are relative to, or `published`.",
+            show_default="the edition's baseline",
+        ),
+    ] = None
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            "--as-of",
+            metavar="TIME",
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"],
+            help="Show the board as it was at this time (UTC, as `esrbench runs log` prints it).",
+            show_default="now",
+        ),
+    ] = None
 
 
 def chosen_board(
-    *,
-    rule: str,
-    official: str | None,
-    with_official: bool,
-    data: str | None,
-    scale: int | None,
-    forward_class: str | None,
-    relative_to: str | None,
-    mixed: bool = False,
-    folder: Path | None,
-    as_of: datetime | None = None,
-    resample: bool = False,
+    options: BoardOptions, *, folder: Path | None, mixed: bool = False, resample: bool = False
 ) -> tuple[Leaderboard, list[RunRecord], list[Notice]]:
     """The board that the options ask for, the records it was chosen from, and unreadable files.
 
@@ -90,15 +79,15 @@ def chosen_board(
     """
     from esrbench.ranking.rules import get_rule
 
-    if official is not None:
+    if options.official is not None:
         given = {
-            "--with-official": with_official,
-            "--data": data,
-            "--scale": scale,
-            "--class": forward_class,
-            "--relative-to": relative_to,
+            "--with-official": options.with_official,
+            "--data": options.data,
+            "--scale": options.scale,
+            "--class": options.forward_class,
+            "--relative-to": options.relative_to,
             "--mix-environments": mixed,
-            "--as-of": as_of is not None,
+            "--as-of": options.as_of is not None,
         }
         unused = [option for option, value in given.items() if value]
         if unused:
@@ -106,25 +95,25 @@ def chosen_board(
             raise UsageError(message, advice="Leave it out, or use --rule with --with-official.")
         from esrbench.ranking.published import official_leaderboard
 
-        return official_leaderboard(get_rule(official)), [], []
-    if with_official and relative_to is not None:
+        return official_leaderboard(get_rule(options.official)), [], []
+    if options.with_official and options.relative_to is not None:
         message = "--relative-to has no effect with --with-official, which leaves runtimes out"
         raise UsageError(message, advice="Leave one of them out.")
-    edition = get_rule(rule)
+    edition = get_rule(options.rule)
     store = Store(folder or default_results())
-    records, elsewhere, unread = _stored(store, data, scale, as_of=as_of)
-    if with_official:
+    records, elsewhere, unread = _stored(store, options.data, options.scale, as_of=options.as_of)
+    if options.with_official:
         from esrbench.ranking.merged import merged_leaderboard
 
-        board = merged_leaderboard(records, edition, forward_class=forward_class)
+        board = merged_leaderboard(records, edition, forward_class=options.forward_class)
         return board, records, unread
     from esrbench.ranking.leaderboard import build_leaderboard
 
     board = build_leaderboard(
         records,
         edition,
-        forward_class=forward_class,
-        relative_to=relative_to,
+        forward_class=options.forward_class,
+        relative_to=options.relative_to,
         mixed=mixed,
         elsewhere=elsewhere,
         resample=resample,

@@ -6,19 +6,9 @@ from typing import Annotated
 
 import typer
 
-from esrbench.cli.boards import (
-    AsOfOption,
-    BoardScaleOption,
-    DataOption,
-    MixedOption,
-    OfficialOption,
-    RelativeOption,
-    RuleOption,
-    WithOfficialOption,
-    chosen_board,
-)
+from esrbench.cli.boards import BoardOptions, chosen_board
 from esrbench.cli.console import JsonOption, QuietOption, many_objects
-from esrbench.cli.options import ClassOption, ResultsOption
+from esrbench.cli.options import ResultsOption, expand_options
 from esrbench.cli.tables import (
     FormatOption,
     LabelOption,
@@ -28,16 +18,17 @@ from esrbench.cli.tables import (
 )
 
 
+@expand_options
 def leaderboard_command(
-    rule: RuleOption = "ntire2022",
-    official: OfficialOption = None,
-    with_official: WithOfficialOption = False,
-    data: DataOption = None,
-    scale: BoardScaleOption = None,
-    forward_class: ClassOption = None,
-    relative_to: RelativeOption = None,
-    as_of: AsOfOption = None,
-    mixed: MixedOption = False,
+    *,
+    options: BoardOptions,
+    mixed: Annotated[
+        bool,
+        typer.Option(
+            "--mix-environments",
+            help="Rank entries that ran with different Python and torch versions together.",
+        ),
+    ] = False,
     main: Annotated[
         bool,
         typer.Option(
@@ -58,17 +49,6 @@ def leaderboard_command(
 
     check_label(label)
     with many_objects():
-        board, _, _ = chosen_board(
-            rule=rule,
-            official=official,
-            with_official=with_official,
-            data=data,
-            scale=scale,
-            forward_class=forward_class,
-            relative_to=relative_to,
-            mixed=mixed,
-            folder=folder,
-            as_of=as_of,
-        )
+        board, _, _ = chosen_board(options, folder=folder, mixed=mixed)
         table = main_table(board) if main else leaderboard_table(board)
         print_table(table, table_format, label=label, notes=notes, as_json=as_json)

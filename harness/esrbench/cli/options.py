@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -14,7 +17,7 @@ from esrbench.protocol import EAGER, PrecisionName
 from esrbench.sandbox.tiers import isolation_choices
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 
 ScaleOption = Annotated[int, typer.Option(help="Upscaling factor.")]
@@ -142,6 +145,46 @@ ResultsOption = Annotated[
         "--results", help="Folder of run records.", show_default="results", file_okay=False
     ),
 ]
+
+
+def expand_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter of a command that is a dataclass by options, one for each field.
+
+    So commands that share options declare them once, and get them as one record. The parameter must
+    be keyword-only, because its options have defaults.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    records: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    signature = inspect.signature(command)
+    parameters: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        if parameter.name in records:
+            parameters += _options_of(records[parameter.name])
+        else:
+            parameters.append(parameter.replace(annotation=hints[parameter.name]))
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        for name, record in records.items():
+            values[name] = record(**{each.name: values.pop(each.name) for each in fields(record)})
+        command(**values)
+
+    # Typer reads the signature, ``get_type_hints`` the annotations.
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in parameters} | {"return": None}
+    return run
+
+
+def _options_of(record: Any) -> Iterator[inspect.Parameter]:
+    """The fields of a dataclass as keyword-only parameters."""
+    hints = get_type_hints(record, include_extras=True)
+    for each in fields(record):
+        yield inspect.Parameter(
+            each.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=each.default,
+            annotation=hints[each.name],
+        )
 
 
 def parse_size(text: str, option: str = "--input-size") -> tuple[int, int]:

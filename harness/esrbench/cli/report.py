@@ -7,16 +7,7 @@ from typing import Annotated
 
 import typer
 
-from esrbench.cli.boards import (
-    AsOfOption,
-    BoardScaleOption,
-    DataOption,
-    OfficialOption,
-    RelativeOption,
-    RuleOption,
-    WithOfficialOption,
-    chosen_board,
-)
+from esrbench.cli.boards import BoardOptions, chosen_board
 from esrbench.cli.console import (
     JsonOption,
     many_objects,
@@ -25,13 +16,14 @@ from esrbench.cli.console import (
     print_json,
     print_notices,
 )
-from esrbench.cli.options import ClassOption, ResultsOption
+from esrbench.cli.options import ResultsOption, expand_options
 from esrbench.errors import UsageError
 from esrbench.plaintext import plural
 from esrbench.runs.publication import public_records
 from esrbench.runs.store import Store, default_results
 
 
+@expand_options
 def report_command(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write.", dir_okay=False)
@@ -50,14 +42,8 @@ def report_command(
     title: Annotated[
         str | None, typer.Option(help="Title of the page.", show_default="of the leaderboard")
     ] = None,
-    rule: RuleOption = "ntire2022",
-    official: OfficialOption = None,
-    with_official: WithOfficialOption = False,
-    data: DataOption = None,
-    scale: BoardScaleOption = None,
-    forward_class: ClassOption = None,
-    relative_to: RelativeOption = None,
-    as_of: AsOfOption = None,
+    *,
+    options: BoardOptions,
     folder: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,18 +58,7 @@ def report_command(
     from esrbench.reports.page.contents import MOST_DETAILED, claims_of
 
     with many_objects():
-        board, records, unread = chosen_board(
-            rule=rule,
-            official=official,
-            with_official=with_official,
-            data=data,
-            scale=scale,
-            forward_class=forward_class,
-            relative_to=relative_to,
-            folder=folder,
-            as_of=as_of,
-            resample=True,
-        )
+        board, records, unread = chosen_board(options, folder=folder, resample=True)
         store = Store(folder or default_results())
         first = list(own_records(board, records).values())[:MOST_DETAILED]
         detailed = {each.run_id for each in first}
