@@ -62,7 +62,7 @@ def test_one_that_was_measured_on_one_set_alone_is_not_ranked(of, table):
     assert reasons == {
         "absent": "PSNR is missing: it was not measured on DIV2K_LSDIR test",
         "failed": "PSNR is missing: its run on DIV2K_LSDIR test ended as oom",
-        "other": "PSNR is missing: its run on DIV2K_LSDIR test was of other code or weights",
+        "other": "PSNR is missing: its run on DIV2K_LSDIR test used other code or weights",
     }
 
 
@@ -120,8 +120,8 @@ def test_a_budget_of_flops_needs_the_rule_s_input(rank):
     board = rank(("x", values), rule="aim2025-epsr")
     assert board.ranked == ()
     assert board.unranked[0].unranked_because == (
-        "FLOPs (fvcore) is missing: the rule's is at LR 540x960, this at LR 256x256: `esrbench "
-        "run x --input-size 540x960` takes it there"
+        "FLOPs (fvcore) is missing: the rule counts at LR 540x960, this record at LR 256x256: "
+        "`esrbench run x --input-size 540x960` counts as the rule does"
     )
 
 
@@ -142,7 +142,8 @@ def test_a_limit_on_runtime_is_a_gate_and_margins_are_those_of_psnr(rank):
 def test_without_the_interpolation_a_board_says_so(rank):
     board = rank(("x", {"runtime_images": 0.01, "psnr_rgb": 30.0}), rule="ais2024-rtsr")
     assert board.gate == (
-        "Gate: Runtime <= 33.00 ms. That they beat lanczos is not claimed: it has no figure here."
+        "Gate: Runtime <= 33.00 ms. It is not claimed that "
+        "entries beat lanczos, which was not measured here."
     )
 
 

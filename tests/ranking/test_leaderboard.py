@@ -57,7 +57,11 @@ CRASH = Absent(kind="failed", reason="the worker was killed by SIGSEGV", failure
             {"status": "crash", "latency": CRASH, "threads": 7},
             "crash: the worker was killed by SIGSEGV",
         ),
-        ({}, {"status": "interrupted"}, "interrupted: not all processes had timed it"),
+        (
+            {},
+            {"status": "interrupted"},
+            "interrupted: the run ended before all processes had timed it",
+        ),
         (
             {"runtime_images": "busy-machine: others took 70% of the CPUs"},
             {"status": "busy-machine", "cause": "others took 70% of the CPUs"},
@@ -189,7 +193,7 @@ def test_real_time_scores_take_bicubic_on_the_same_images(rank):
     assert any("The edition runs in fp16; this table is fp32." in note for note in board.notes)
     alone = rank(along, rule="rtsr2023")
     assert alone.tracks == ()
-    assert "bicubic, and no interpolation of that name" in alone.gate
+    assert "bicubic, and no interpolation of that name was measured" in alone.gate
 
 
 RLFN = {"runtime_images": 0.5, "params": 317_000, "macs_fvcore": 19.67e9, "psnr_rgb": 29.0}
@@ -235,4 +239,4 @@ def test_a_ratio_across_classes_has_a_footnote(make_record, rank, imdn):
     assert not any("Their baseline" in each for each in rank(*records).details)
     records[1] = records[1].model_copy(update={"notices": (across,)})
     (note,) = (each for each in rank(*records).details if "Their baseline" in each)
-    assert note.endswith("not that of the networks alone: b.")
+    assert note.endswith("does not compare the networks alone: b.")

@@ -235,13 +235,13 @@ def test_2026_without_first_images_two_entries_change_places():
     ("old", "new", "problem"),
     [
         ("7.2026 ", "fast ", "line 2: ValueError"),
-        ("7.2026 ", "7.2026 1.0 ", "numbers of images are not the same"),
+        ("7.2026 ", "7.2026 1.0 ", "entries differ in their splits or numbers of images"),
         (
             "7.2026 ",
             "72.026 ",
-            "00_SPAN: the times have a mean of 7.898 ms, published are 7.736 ms",
+            "00_SPAN: the mean of its times is 7.898 ms, published is 7.736 ms",
         ),
-        ("21_SAFMN,valid", "22_SAFMN,valid", "entries, splits or numbers of images"),
+        ("21_SAFMN,valid", "22_SAFMN,valid", "entries differ in their splits or numbers of images"),
     ],
 )
 def test_damaged_times_are_refused(tmp_path, old, new, problem):

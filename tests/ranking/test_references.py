@@ -62,11 +62,11 @@ def test_a_late_entry_and_early_ones_are_relative_to_the_baseline_of_their_own_r
             None,
             "Main (score) is not ranked. Scores are relative to the Runtime of rlfn: run it beside",
         ),
-        ("ntire2025", {}, "EFDN, which is not among the networks here"),
+        ("ntire2025", {}, "EFDN, which was not measured here"),
         (
             "ntire2024",
             {"protocol": Protocol(counted_input=(64, 64))},
-            "Its counts are at LR 256x256, these at LR 64x64",
+            "The rule counts at LR 256x256, these records at LR 64x64",
         ),
         (
             "ntire2024",
@@ -82,7 +82,7 @@ def test_without_its_baseline_a_score_is_absent_and_says_why(rank, rule, fields,
     board = rank(*baseline, ("b", RLFN, protocol), rule=rule)
     assert board.tracks == ()
     assert said in board.notes[0]
-    assert ("; `esrbench leaderboard --relative-to NAME` takes" in board.notes[0]) == (not protocol)
+    assert ("; `esrbench leaderboard --relative-to NAME` uses" in board.notes[0]) == (not protocol)
     assert "b" in builders.names(board.ranked)
 
 
@@ -100,7 +100,7 @@ def test_another_entry_or_the_published_runtime_can_be_asked_for(rank, relative_
     assert scores(board)[scored] == pytest.approx(math.e**2)
     (note,) = [note for note in board.notes if "relative to" in note]
     assert said in note
-    assert ("on that device only" in note) is (relative_to == "published")
+    assert ("only on that device" in note) is (relative_to == "published")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_speedup_is_over_the_entry_that_is_named(rank):
     scores = {row.entry: row.places["main"].score for row in board.ranked}
     assert scores == pytest.approx({"vipsl": 42.2125, "todsr": 20.4241}, abs=1e-3)
     for relative_to, said in (
-        (None, "Scores are relative to OSEDiff, which is not among the networks here"),
+        (None, "Scores are relative to OSEDiff, which was not measured here"),
         ("published", "No Runtime at fixed input of the baseline was published"),
     ):
         board = rank(*entries, rule="ntire2026-mobile", relative_to=relative_to)

@@ -138,7 +138,7 @@ RANK_SUM = 'kind = "rank-sum", metrics = ["params", "macs_fvcore"]'
         ("minimum = 29.0", "", "gates.0: a gate has either a minimum, a"),
         ("factor = 2.0", "factr = 2.0", "tracks.0.formula.exponential.factr: no such field"),
         ('kind = "exponential"', 'kind = "magic"', "tracks.0.formula: Input tag 'magic'"),
-        ('ties_by = "main"', 'ties_by = "size"', "ties_by 'size' is no earlier track"),
+        ('ties_by = "main"', 'ties_by = "size"', "ties_by 'size' is not an earlier track"),
         ('key = "size"', 'key = "main"', "two tracks have the key 'main'"),
         ("params = 317e3, ", "", "relative to the baseline, whose values lack params"),
         ('columns = ["psnr_rgb", "runtime_images"', 'columns = ["psnr_rgb"', "name it in columns"),
@@ -156,7 +156,7 @@ RANK_SUM = 'kind = "rank-sum", metrics = ["params", "macs_fvcore"]'
         ("params = 0.15", "params = inf", "weights.params: Input should be a finite number"),
         ("params = 0.15", 'params = "0.15"', "weights.params: Input should be a valid number"),
         ("params = 0.15", "params = true", "weights.params: Input should be a valid number"),
-        ("params = 0.15", "psnr_rgb = 0.15", "a higher psnr_rgb is better, but of this score"),
+        ("params = 0.15", "psnr_rgb = 0.15", "a higher psnr_rgb is better, but in this score"),
         ("scales = [4]", 'scales = ["4"]', "scales.0: Input should be a valid integer"),
         ("scales = [4]", "counted_input = [0, 256]", "counted_input.0: Input should be greater"),
         ('["params", "macs_fvcore"]', '["params", "params"]', "rank-sum: named twice: params"),
@@ -164,27 +164,27 @@ RANK_SUM = 'kind = "rank-sum", metrics = ["params", "macs_fvcore"]'
         ('label = "Size"', 'label = "Main"', "two columns have the heading Main"),
         ('label = "Size"', 'label = "Main score"', "two columns have the heading Main score"),
         ('label = "Size"', 'label = "Params [M]"', "two columns have the heading Params [M]"),
-        (RANK_SUM, 'kind = "speedup", quality = "params"', "a score without unit, which params is"),
+        (RANK_SUM, 'kind = "speedup", quality = "params"', "a score without unit, and params is"),
         (
             RANK_SUM,
             'kind = "speedup", quality = "ssim_y", runtime = "params"',
-            "runtime is a metric in ms, which params is not",
+            "runtime must be a metric in ms, and params is not",
         ),
         (
             RANK_SUM,
             'kind = "real-time", quality = "params"',
-            "real-time: quality is a metric in dB, which params is not",
+            "real-time: quality must be a metric in dB, and params is not",
         ),
         (
             RANK_SUM,
             'kind = "real-time", runtime = "macs_fvcore"',
-            "real-time: runtime is a metric in ms, which macs_fvcore is not",
+            "real-time: runtime must be a metric in ms, and macs_fvcore is not",
         ),
     ],
 )
 def test_what_makes_no_rule_names_its_field(old, new, problem):
     assert old in TEMPLATE
-    with pytest.raises(DataError, match=r"rule\.toml: this is no rule") as caught:
+    with pytest.raises(DataError, match=r"rule\.toml: this is not a valid rule") as caught:
         parse_rule(TEMPLATE.replace(old, new, 1), "rule.toml")
     assert problem in "\n".join(caught.value.problems)
     assert caught.value.advice == "`esrbench rules --template` prints a rule to start from."
@@ -193,11 +193,9 @@ def test_what_makes_no_rule_names_its_field(old, new, problem):
 def test_an_edition_s_name_is_taken(tmp_path):
     path = tmp_path / "rule.toml"
     path.write_text(TEMPLATE.replace('"custom"', '"ntire2022"', 1), encoding="utf-8")
-    with pytest.raises(DataError, match="this is no rule") as caught:
+    with pytest.raises(DataError, match="this is not a valid rule") as caught:
         get_rule(str(path))
-    assert caught.value.problems == (
-        "name: ntire2022 is an edition's, whose published entries are not of it",
-    )
+    assert caught.value.problems == ("name: ntire2022 is an edition with published entries",)
 
 
 def test_a_file_that_is_no_toml_or_not_there(tmp_path):

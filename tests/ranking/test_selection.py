@@ -92,9 +92,9 @@ def test_each_class_has_a_table_of_its_own(rank, imdn, arfdn):
     of_class = rank(*entries, forward_class="fp16, channels_last")
     assert builders.names(of_class.ranked) == ["b", "a"]
     assert of_class.notices == ()
-    with pytest.raises(UsageError, match="no record is of class 'bf16'") as caught:
+    with pytest.raises(UsageError, match="no record is in class 'bf16'") as caught:
         rank(*entries, forward_class="bf16")
-    assert caught.value.advice == "Stored are: fp16, channels_last; fp32."
+    assert caught.value.advice == "Stored classes: fp16, channels_last; fp32."
 
 
 IMAGES = "only SR images were given, not their network"
@@ -136,7 +136,7 @@ def test_images_are_of_every_class_but_not_of_other_data(rank, images, imdn):
     fp16 = Protocol(forward=ForwardPolicy(precision="fp16"))
     board = rank(images(), ("imdn", imdn, {"protocol": fp16}), forward_class="fp16")
     assert [row.entry for row in (*board.ranked, *board.unranked)] == ["imdn", "images"]
-    with pytest.raises(UsageError, match="no record is of class 'bf16'"):
+    with pytest.raises(UsageError, match="no record is in class 'bf16'"):
         rank(images(), ("imdn", imdn), forward_class="bf16")
     board = rank(("imdn", imdn), images(digest="1" * 64))
     assert [row.entry for row in (*board.ranked, *board.unranked)] == ["imdn"]
@@ -177,7 +177,7 @@ def test_entries_of_another_torch_are_marked_and_a_class_of_their_own(rank, imdn
         "ours-b": 1,
         "ours-a": 2,
     }
-    apart = "a class of its own: fp32, Python 3.9.18, torch 1.13.1"
+    apart = "another class: fp32, Python 3.9.18, torch 1.13.1"
     assert builders.reasons(board) == {"old-a": apart, "old-b": apart}
     assert board.notices == ()
     note = "\N{DOUBLE DAGGER} Ran with Python 3.9.18, torch 1.13.1: old-a, old-b."
@@ -194,9 +194,7 @@ def test_their_class_has_a_table_of_its_own(rank, imdn):
         "old-a": 1,
         "old-b": 2,
     }
-    assert builders.reasons(board) == dict.fromkeys(
-        ("ours-a", "ours-b"), "a class of its own: fp32"
-    )
+    assert builders.reasons(board) == dict.fromkeys(("ours-a", "ours-b"), "another class: fp32")
 
 
 def test_they_are_ranked_with_the_others_if_told_so(rank, imdn):

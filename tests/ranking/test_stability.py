@@ -54,7 +54,7 @@ def test_ranks_whose_intervals_overlap_are_ties(timed_board, columns):
     assert possible(board) == TIED
     shown = columns(board)
     assert shown["Main"] == ["1-2", "1-2", "3"]
-    assert any("is a tie that noise explains" in note for note in board.notes)
+    assert any("is a tie within the noise" in note for note in board.notes)
     assert all(row.values["runtime_images"].interval for row in board.ranked)
     # Copies that differ by noise share the Pareto front.
     assert {row.entry: row.pareto for row in board.ranked} == {"a": True, "b": True, "c": False}

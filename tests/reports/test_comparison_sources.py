@@ -80,7 +80,7 @@ def test_a_class_can_be_asked_for(make_run):
     assert set(choice.runs) == {("rfdn", 4, "set5")}
     with pytest.raises(UsageError, match="bf16") as raised:
         choose_runs(records, Wanted(forward_class="bf16"))
-    assert raised.value.advice == "Stored are: fp16; fp32."
+    assert raised.value.advice == "Stored classes: fp16; fp32."
 
 
 @pytest.mark.parametrize(

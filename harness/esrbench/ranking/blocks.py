@@ -1,8 +1,9 @@
-"""Records from several physical devices of one kind: every entry must have met each equally often.
+"""Compare records that several devices of one kind have timed.
 
-Devices of one kind differ by a few percent. If all entries ran on the same devices, differences
-between devices do not change their order. They are no noise, and are taken out of the spread of
-processes. An entry that met other devices than most is not ranked by runtime.
+Every entry must run on each device equally often. Devices of one kind differ by a few percent. If
+all entries ran on the same devices, differences between devices do not change their order. They are
+not noise, so they are removed from the spread of processes. An entry that met other devices than
+most is not ranked by runtime.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def devices_of(record: RunRecord) -> Devices:
-    """The devices that timed a record; nothing where they are not known."""
+    """The devices that timed a record; empty if they are not known."""
     if not isinstance(record.latency, Latency):
         return ()
     names = [each.device for each in record.latency.replicates]
@@ -35,10 +36,10 @@ def devices_of(record: RunRecord) -> Devices:
 
 
 def met_other_devices(records: Sequence[RunRecord]) -> dict[str, str]:
-    """Why records cannot be ranked by runtime with the others, by run id.
+    """Reasons why records cannot be ranked by runtime with the others, by run id.
 
     Args:
-        records: measured alike, one an entry. Processes on unknown devices are used as they are.
+        records: comparable records, one for each entry. Processes on unknown devices are accepted.
     """
     met = {record.run_id: devices_of(record) for record in records}
     counts = Counter(devices for devices in met.values() if devices)
@@ -61,8 +62,8 @@ class Deviations(NamedTuple):
     """Residuals of the logarithms of runtimes, without the effects of entry and device.
 
     Attributes:
-        of_records: of each record those of its processes, float64.
-        devices: number of devices whose differences are taken out; 1 if none are.
+        of_records: for each record the residuals of its processes, float64.
+        devices: number of devices whose differences are removed; 1 if none are.
     """
 
     of_records: tuple[Floats, ...]
@@ -78,11 +79,11 @@ def deviations(records: Sequence[RunRecord], metric: str) -> Deviations | None:
     """Deviations of processes, without the differences between devices that all records met.
 
     Args:
-        records: of entries, one each.
+        records: one record for each entry.
         metric: key of a runtime.
 
     Returns:
-        None where times of processes are not known.
+        None if times of processes are not known.
     """
     met = {devices_of(record) for record in records}
     names = [name for name, _ in met.pop()] if len(met) == 1 else []
@@ -109,12 +110,12 @@ def spread_within_devices(records: Sequence[RunRecord], metric: str) -> tuple[fl
     """Sum of squares of the logarithms of runtimes that neither entry nor device explains.
 
     Args:
-        records: of ranked entries.
+        records: records of ranked entries.
         metric: key of a runtime.
 
     Returns:
-        The sum and its degrees of freedom; None where there are no two devices, not all records
-        met the same, or times of processes are not known.
+        The sum and its degrees of freedom; None if there is only one device, if records met
+        different devices, or if times of processes are not known.
     """
     if len({devices_of(record) for record in records}) != 1 or len(devices_of(records[0])) < 2:  # noqa: PLR2004 - nothing differs on one device
         return None
@@ -125,7 +126,7 @@ def spread_within_devices(records: Sequence[RunRecord], metric: str) -> tuple[fl
 
 
 def _seconds(record: RunRecord, metric: str) -> Mapping[tuple[str, int], float] | None:
-    """Runtime of each process by its device and number; None where one is not known."""
+    """Runtime of each process by its device and number; None if one is not known."""
     if not isinstance(record.latency, Latency):
         return None
     found = {

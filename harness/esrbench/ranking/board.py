@@ -1,4 +1,4 @@
-"""The nouns of a leaderboard: places, rows, the board itself."""
+"""The records of a leaderboard: places, rows, the board itself."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Place:
     """An entry's place in a track.
 
     Attributes:
-        rank: 1 the best; None for what is shown beside the ranking, such as a baseline.
-        rank_sum: of tracks that sum ranks.
-        score: of tracks that score; absent where it exceeds the largest float.
-        log_score: natural logarithm of the score, where it is not 0.
-        stability: ranks that noise leaves possible; None where that is not known.
+        rank: 1 is the best; None for entries that are shown but not ranked, such as a baseline.
+        rank_sum: sum of ranks, in tracks with such sums.
+        score: score, in tracks with scores; absent if it exceeds the largest float.
+        log_score: natural logarithm of the score, if the score is not 0.
+        stability: ranks that are possible within the noise; None if not known.
         provisional: the rank depends on runtimes that fewer than three processes measured.
     """
 
@@ -39,25 +39,25 @@ class LeaderboardEntry:
     """One entry of a leaderboard.
 
     Attributes:
-        entry: name.
-        run_id: of the record; None for published entries.
+        entry: name of the entry.
+        run_id: id of the record; None for published entries.
         weights: source of the weights; ``published`` for published entries.
-        status: of the record; ``published`` likewise.
-        ran_with: of an entry in an interpreter of its own.
-        values: the board's columns, measured or absent; intervals of runtimes hold for another
-            process.
-        ranks: per metric, for ranked entries and ranked metrics.
-        rank_stability: by runtime metric, ranks that noise leaves possible; without metrics for
-            which that is not known.
+        status: status of the record; ``published`` for published entries.
+        ran_with: software of an entry with its own interpreter.
+        values: values of the board's columns, measured or absent. Intervals of runtimes predict
+            another process.
+        ranks: ranks by metric, for ranked entries and ranked metrics.
+        rank_stability: ranks that are possible within the noise, by runtime metric; without metrics
+            for which they are not known.
         provisional_ranks: runtime metrics whose rank fewer than three processes decided.
-        places: per track, likewise.
-        gates: the entry held against every gate that applies.
+        places: places by track, for ranked entries.
+        gates: checks of the entry against every gate that applies.
         other_scores: PSNR in dB on further data, by title.
         other_runtimes: seconds on single splits or further data, by title.
-        cold_start: seconds of a cold start that the published runtime holds, if it holds one.
-        pareto: it lies on the Pareto front of the board's metrics, provisionally where a rank is
-            provisional; None for unranked entries.
-        disagreements: where the publication departs from its own rule.
+        cold_start: seconds of a cold start that the published runtime includes, or None.
+        pareto: whether it is on the Pareto front of the board's metrics; provisional if a rank is.
+            None for unranked entries.
+        disagreements: differences between the publication and its own rule.
         unranked_because: reason, or None for ranked entries.
     """
 
@@ -81,33 +81,33 @@ class LeaderboardEntry:
 
     @property
     def tightest(self) -> GateCheck | None:
-        """The gate of PSNR with the least margin."""
+        """The PSNR gate with the smallest margin."""
         quality = [gate for gate in self.gates if gate.of_quality]
         return min(quality, key=lambda gate: gate.margin, default=None)
 
 
 class Leaderboard(Tabular):
-    """A ranking of entries measured alike, or of published ones.
+    """A ranking of comparable records, or of published entries.
 
     Attributes:
         rule: name of the edition's rule.
-        title: of the table.
+        title: title of the table.
         data: title of the data set.
-        split: short title of the data that the column of PSNR is of.
-        device: what it was measured on.
-        forward_class: precision, layout and compilation that all entries share; None for
-            published ones.
-        banner: a warning that everybody must see, if any.
-        gate: what is claimed of the quality gate, in words.
+        split: short title of the data of the PSNR column.
+        device: device that measured.
+        forward_class: precision, layout and compilation that all entries share; None for published
+            ones.
+        banner: a warning for every reader, or None.
+        gate: sentence about the quality gate.
         columns: metric keys.
         other_columns: titles of further data with a PSNR.
-        tracks: those that could be ranked, main track first.
-        pareto_metrics: of the Pareto front.
-        stability: why it is not known which ranks noise explains, or None where it is.
-        ranked: ordered by the first ranked track.
-        unranked: with their reasons.
-        notes: what a reader must know.
-        details: how the figures were taken.
+        tracks: tracks that could be ranked, main track first.
+        pareto_metrics: metrics of the Pareto front.
+        stability: why rank stability is not known, or None if it is.
+        ranked: ranked entries, in the order of the first ranked track.
+        unranked: other entries, with their reasons.
+        notes: sentences that a reader must know.
+        details: sentences about how the figures were measured.
         notices: typed warnings, for instance records left out as incomparable.
     """
 
@@ -131,7 +131,7 @@ class Leaderboard(Tabular):
     notices: tuple[Notice, ...] = ()
 
     def __repr_args__(self) -> Iterator[tuple[str, Any]]:
-        """What it ranks, and who leads."""
+        """Title and leader, for ``repr``."""
         yield "title", self.title
         yield "data", self.data
         yield "ranked", tuple(row.entry for row in self.ranked)

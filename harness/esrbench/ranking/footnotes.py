@@ -1,4 +1,4 @@
-"""Notes that a reader of a leaderboard must know, as sentences."""
+"""Notes for readers of a leaderboard, as sentences."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from esrbench.records import Absent, RunRecord
 
 DISPUTED = "\N{DAGGER}"
-"""Marks entries whose worker's times the evaluator does not believe."""
+"""Marks entries whose own times are disputed."""
 OTHER_SOFTWARE = "\N{DOUBLE DAGGER}"
-"""Marks entries that ran in an interpreter of their own."""
+"""Marks entries that ran in their own interpreter."""
 COLD_START = "*"
-"""Marks published entries whose runtime holds a cold start."""
+"""Marks published entries whose runtime includes a cold start."""
 PROVISIONAL_MARK = "?"
-"""Marks ranks in runtime that fewer than three processes decided."""
+"""Marks ranks in runtime that depend on fewer than three processes."""
 
 
 def device_statement(record: RunRecord) -> str:
@@ -44,7 +44,7 @@ def device_statement(record: RunRecord) -> str:
 
 
 def banner(records: Sequence[RunRecord]) -> str | None:
-    """A warning where submissions ran in a weaker sandbox than bubblewrap, or None."""
+    """A warning if submissions ran in a weaker sandbox than bubblewrap, or None."""
     complete = {tier for tier, sandbox in SANDBOXES.items() if sandbox.weakness() is None}
     ran = (record for record in records if record.entry.role != "images")
     tiers = {record.environment.isolation for record in ran} - complete
@@ -57,23 +57,26 @@ def banner(records: Sequence[RunRecord]) -> str | None:
 
 
 def gate_statement(rule: Rule, record: RunRecord, gates: Sequence[Gate]) -> str:
-    """What the board may claim about the quality gate.
+    """The sentence about the quality gate that this board may claim.
 
     Args:
-        rule: holds the gates.
-        record: of the table.
-        gates: those that are claimed.
+        rule: rule with the gates.
+        record: a record of the table.
+        gates: the claimed gates.
     """
     if gates:
         said = f"Gate: {'; '.join(gate.describe() for gate in gates)}."
         missing = [gate for gate in rule.gates if gate not in gates]
         others = ", ".join(gate.title for gate in missing if gate.data)
-        said += f" No gate is claimed on {others}: nothing proven was measured there." * bool(
+        said += f" No gate is claimed on {others}: no verified images were measured there." * bool(
             others
         )
         beaten = ", ".join(gate.beats for gate in missing if gate.beats)
-        said += f" That they beat {beaten} is not claimed: it has no figure here." * bool(beaten)
-        pinned = " No official hash is known of these images: the organiser pinned them."
+        said += (
+            f" It is not claimed that entries beat {beaten}, which was not measured here."
+            * bool(beaten)
+        )
+        pinned = " These images have no official hash: the organiser pinned them."
         return said + pinned * record.data.pinned
     if not rule.gates:
         return "The rule has no gate."
@@ -88,7 +91,7 @@ def gate_statement(rule: Rule, record: RunRecord, gates: Sequence[Gate]) -> str:
             names = ", ".join(gate.beats for gate in rule.gates if gate.beats)
             return (
                 f"No gate is claimed: entries must beat {names}, and no interpolation of that name "
-                "has a figure beside them."
+                "was measured on these images."
             )
     scales = ", ".join(f"x{each}" for each in rule.scales)
     names = ", ".join(gate.data for gate in rule.gates if gate.data)
@@ -98,7 +101,7 @@ def gate_statement(rule: Rule, record: RunRecord, gates: Sequence[Gate]) -> str:
 
 
 def rule_notes(rule: Rule, record: RunRecord) -> Iterator[str]:
-    """How a table's setting differs from the edition's."""
+    """Sentences about differences between a table's settings and the edition's."""
     if not rule.verified:
         yield f"This rule is unverified. {' '.join(rule.unverified)}"
     forward = record.protocol.forward
@@ -112,13 +115,14 @@ def rule_notes(rule: Rule, record: RunRecord) -> Iterator[str]:
 def reference_notes(
     rule: Rule, tracks: Sequence[Track], relative_to: str | None, *, of_other_rounds: int = 0
 ) -> Iterator[str]:
-    """What exponential scores are relative to.
+    """Sentences about the reference of exponential scores.
 
     Args:
-        rule: of the table.
-        tracks: as they were ranked.
-        relative_to: as of ``build_leaderboard``.
-        of_other_rounds: entries that were timed beside an earlier or later run of the baseline.
+        rule: rule of the table.
+        tracks: ranked tracks.
+        relative_to: as in ``build_leaderboard``.
+        of_other_rounds: number of entries that were timed with an earlier or later run of the
+            baseline.
     """
     title = rule.baseline.title if rule.baseline else "the baseline"
     if not any(track.formula.reference == "baseline" for track in tracks):
@@ -130,8 +134,8 @@ def reference_notes(
         yield f"A score's runtime is relative to the baseline measured beside it{counts}."
     elif relative_to == "published":
         yield (
-            f"Scores are relative to the published runtime of {title} ({rule.device}): they mean "
-            "something on that device only."
+            f"Scores are relative to the published runtime of {title} ({rule.device}): they have a "
+            "meaning only on that device."
         )
     else:
         yield (
@@ -148,7 +152,7 @@ def reference_notes(
 def stability_notes(
     rows: Sequence[LeaderboardEntry], tracks: Sequence[Track], unknown: Absent | None
 ) -> Iterator[str]:
-    """Which ranks are provisional, and which are ties."""
+    """Sentences about provisional ranks and about ties."""
     if unknown is not None:
         yield (
             f"{PROVISIONAL_MARK} A provisional rank: {unknown.reason}, which may be off by 5 to "
@@ -165,13 +169,13 @@ def stability_notes(
     tied += [metric.label for key, metric in METRICS.items() if key in runtimes]
     if tied:
         yield (
-            "A rank such as 1-2 is a tie that noise explains: the intervals of runtime overlap. "
+            "A rank such as 1-2 is a tie within the noise: the intervals of runtime overlap. "
             f"Ties are in {', '.join(tied)}. `esrbench race` tells two networks apart more finely."
         )
 
 
 def software_notes(records: Sequence[RunRecord]) -> Iterator[str]:
-    """Which entries ran in another interpreter, and where they were counted."""
+    """Sentences that name entries with another interpreter, and the software that counted them."""
     moved = [(r.ran_with.describe(), r.entry.name) for r in records if r.ran_with is not None]
     for software in sorted({each for each, _ in moved}):
         names = ", ".join(sorted({name for each, name in moved if each == software}))
@@ -182,7 +186,7 @@ def software_notes(records: Sequence[RunRecord]) -> Iterator[str]:
 
 
 def backend_notes(records: Sequence[RunRecord]) -> Iterator[str]:
-    """The backends that ran the entries, and the difference of their SR from eager torch's."""
+    """Sentences about the backends that ran the entries, and the difference of their SR."""
     deployed = [(r.entry.name, r.deployment) for r in records if r.deployment is not None]
     if not deployed:
         return
@@ -199,7 +203,7 @@ def backend_notes(records: Sequence[RunRecord]) -> Iterator[str]:
 
 
 def energy_notes(records: Sequence[RunRecord]) -> Iterator[str]:
-    """What figures of energy include, and how far they can be trusted."""
+    """Sentences about what energy figures include and how accurate they are."""
     measured = [record.energy for record in records if isinstance(record.energy, Energy)]
     for counter in sorted({each.counter for each in measured}):
         of_it = [each for each in measured if each.counter == counter]
@@ -216,14 +220,14 @@ ENERGY_COUNTERS: Final = {"nvml": "NVML's counter", "rapl": "RAPL's counters"}
 ENERGY_LIMITS: Final = {
     "nvml": (
         "The power sensors of A100 and H100 see 25 % of the runtime (arXiv 2312.02741), the "
-        "counter changes every 20 to 100 ms, and that of GH200 covers the whole module."
+        "counter changes every 20 to 100 ms, and on GH200 the counter covers the whole module."
     ),
-    "rapl": "They cover all that runs on these processors, the evaluator itself included.",
+    "rapl": "They cover everything that runs on these processors, including the evaluator.",
 }
 
 
 def notes_on(records: Sequence[RunRecord]) -> Iterator[str]:
-    """Notes on records of a table that readers could misunderstand."""
+    """Sentences about records that readers could misunderstand."""
     disputed = sorted(r.entry.name for r in records if r.status == "timing-disputed")
     if disputed:
         yield (
@@ -240,7 +244,7 @@ def notes_on(records: Sequence[RunRecord]) -> Iterator[str]:
 
 
 def measuring_notes(records: Sequence[RunRecord], columns: Sequence[str]) -> Iterator[str]:
-    """How the figures in these columns were measured."""
+    """Sentences about how the figures in these columns were measured."""
     if records:
         yield f"{records[0].protocol.quality.describe(records[0].entry.scale)}."
     latencies = [record.latency for record in records if isinstance(record.latency, Latency)]
@@ -249,8 +253,8 @@ def measuring_notes(records: Sequence[RunRecord], columns: Sequence[str]) -> Ite
     across = sorted(r.entry.name for r in records if ACROSS_CLASSES in {n.code for n in r.notices})
     if across:
         yield (
-            "Their baseline ran in another precision, Python or torch, so that a ratio to it is "
-            f"not that of the networks alone: {', '.join(across)}."
+            "Their baseline ran in another precision, Python or torch, so a ratio to it does not "
+            f"compare the networks alone: {', '.join(across)}."
         )
     predicted = "predicted_peak_bytes"
     if predicted in columns and any(r.measured(predicted) is not None for r in records):
@@ -271,7 +275,7 @@ WEIGHTS_NOTES: Final[dict[Literal["demo", "random"], str]] = {
 
 
 def prepared_notes(records: Sequence[RunRecord]) -> Iterator[str]:
-    """Which entries were measured in the form that their `prepare` hook made."""
+    """Sentences that name entries which their `prepare` hook changed before they were measured."""
     hooks = {f"{r.entry.name} by {r.entry.deployed_by}" for r in records if r.entry.deployed_by}
     if hooks:
         yield f"Counted and timed in prepared form: {', '.join(sorted(hooks))}."
@@ -287,17 +291,17 @@ def _timing_notes(latencies: Sequence[Latency]) -> Iterator[str]:
             "in random order"
         )
     if processes < STUDENT_SAMPLES:
-        yield f"{said}; no interval stands beside them, since none would hold for another process."
+        yield f"{said}; they have no interval, because one process does not predict the next."
     else:
         yield (
-            f"{said}; brackets give the 95 % interval over processes: Student's of the entry's "
-            "own, or that of the spread of all ranked entries where it is wider."
+            f"{said}; brackets give the 95 % interval over processes: Student's interval of the "
+            "entry's own processes, or that of all ranked entries if it is wider."
         )
     devices = {each.device for latency in latencies for each in latency.replicates}
     if len(devices) > 1 and None not in devices:
         yield (
-            f"Runtimes are of {len(devices)} devices of one kind; what differs between them is "
-            "taken out of the intervals."
+            f"Runtimes are of {len(devices)} devices of one kind; the intervals "
+            "exclude differences between the devices."
         )
     sessions = len({latency.session for latency in latencies})
     if sessions > 1:

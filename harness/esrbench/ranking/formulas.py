@@ -1,4 +1,4 @@
-"""Formulas that compute one number from an entry's figures; each is a small object."""
+"""Formulas: each computes one number from an entry's figures."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     """By metric, base units."""
 
 Reference = Literal["none", "baseline", "interpolation"]
-"""Figures to which a formula relates others: none, the baseline's, or interpolation's."""
+"""Where a formula's reference figures come from: nowhere, the baseline, or an interpolation."""
 
 
 class Total(NamedTuple):
     """The result of a formula for one entry.
 
     Attributes:
-        order: entries are placed by it, smaller first.
-        value: sum of ranks or score; None where a score exceeds the largest float.
+        order: sort key of the places; smaller is better.
+        value: sum of ranks, or score; None if the score exceeds the largest float.
         log: natural logarithm of a positive score; None for sums of ranks and for scores of 0.
     """
 
@@ -38,7 +38,7 @@ class RankSum(Frozen):
     """Sum of an entry's ranks in some metrics; one metric alone is that metric's ranking.
 
     Attributes:
-        kind: of formula.
+        kind: name of the formula.
         metrics: keys in ``METRICS``, each ranked in its own direction.
     """
 
@@ -53,7 +53,7 @@ class RankSum(Frozen):
         return self
 
     def total(self, values: Figures, ranks: Mapping[str, int], references: Figures) -> Total:  # noqa: ARG002 - all formulas are called alike
-        """Computes a sum of an entry's ranks in each metric; 1 is the best."""
+        """Sum of an entry's ranks in the metrics; rank 1 is the best."""
         sum_of_ranks = sum([ranks[metric] for metric in self.metrics])
         return Total(sum_of_ranks, sum_of_ranks)
 
@@ -69,9 +69,9 @@ class Exponential(Frozen):
     """Weighted sum of ``exp(factor * x / x_baseline)``; lower is better.
 
     Attributes:
-        kind: of formula.
-        weights: by metric key.
-        factor: within the exponential.
+        kind: name of the formula.
+        weights: weight of each metric, by key.
+        factor: factor of ``x / x_baseline``.
     """
 
     kind: Literal["exponential"] = "exponential"
@@ -86,7 +86,7 @@ class Exponential(Frozen):
 
     @property
     def relative(self) -> tuple[str, ...]:
-        """Metrics that are related to the baseline's: all."""
+        """Metrics that are divided by the baseline's: all."""
         return self.metrics
 
     @model_validator(mode="after")
@@ -94,12 +94,12 @@ class Exponential(Frozen):
         known_metrics(self.metrics)
         for metric in self.metrics:
             if METRICS[metric].better == "higher":
-                message = f"a higher {metric} is better, but of this score a lower one is"
+                message = f"a higher {metric} is better, but in this score lower is better"
                 raise ValueError(message)
         return self
 
     def total(self, values: Figures, ranks: Mapping[str, int], references: Figures) -> Total:  # noqa: ARG002 - all formulas are called alike
-        """Computes from an entry's figures and the baseline's, both in base units.
+        """The score from an entry's figures and the baseline's, both in base units.
 
         Entries are placed by the logarithm, which does not overflow.
         """
@@ -130,16 +130,16 @@ class Exponential(Frozen):
 
 
 class RealTime(Frozen):
-    """``coefficient * 2^delta / sqrt(t)``, higher is better; 0 where nothing is gained.
+    """``coefficient * 2^delta / sqrt(t)``, higher is better; 0 without a gain.
 
-    ``delta`` is the PSNR gained over interpolation in dB, ``t`` the runtime in ms.
+    ``delta`` is the gain in PSNR over interpolation in dB. ``t`` is the runtime in ms.
 
     Attributes:
-        kind: of formula.
+        kind: name of the formula.
         floor: name of the interpolation baseline.
         quality: key of the PSNR.
         runtime: key of the runtime.
-        coefficient: in front.
+        coefficient: constant factor of the score.
     """
 
     kind: Literal["real-time"] = "real-time"
@@ -156,7 +156,7 @@ class RealTime(Frozen):
 
     @property
     def relative(self) -> tuple[str, ...]:
-        """The metric that is related to interpolation's."""
+        """The metric that is compared with interpolation's."""
         return (self.quality,)
 
     @model_validator(mode="after")
@@ -165,12 +165,12 @@ class RealTime(Frozen):
         for field, unit in (("quality", "dB"), ("runtime", "ms")):
             metric = getattr(self, field)
             if METRICS[metric].unit != unit:
-                message = f"{field} is a metric in {unit}, which {metric} is not"
+                message = f"{field} must be a metric in {unit}, and {metric} is not"
                 raise ValueError(message)
         return self
 
     def total(self, values: Figures, ranks: Mapping[str, int], references: Figures) -> Total:  # noqa: ARG002 - all formulas are called alike
-        """Computes from an entry's PSNR in dB and runtime in seconds, and interpolation's PSNR."""
+        """The score from an entry's PSNR in dB and runtime in seconds, and interpolation's PSNR."""
         gained = max(values[self.quality] - references[self.quality], 0.0)
         if gained == 0.0:
             return Total(order=math.inf, value=0.0)
@@ -180,7 +180,7 @@ class RealTime(Frozen):
         return Total(order=-log, value=value, log=log)
 
     def describe(self, references: Figures) -> str:
-        """The formula, with interpolation's PSNR where it is known."""
+        """The formula, with interpolation's PSNR if it is known."""
         psnr = METRICS[self.quality].label
         interpolated = "interpolation's on the same images"
         if self.quality in references:
@@ -195,10 +195,10 @@ class Speedup(Frozen):
     """``2^quality * (t_baseline / t)^exponent``, higher is better.
 
     Attributes:
-        kind: of formula.
-        quality: key of a score without unit, better where higher.
+        kind: name of the formula.
+        quality: key of a score without unit; higher is better.
         runtime: key of the runtime ``t``.
-        exponent: of the speedup over the baseline.
+        exponent: exponent of the speedup over the baseline.
     """
 
     kind: Literal["speedup"] = "speedup"
@@ -214,7 +214,7 @@ class Speedup(Frozen):
 
     @property
     def relative(self) -> tuple[str, ...]:
-        """The metric that is related to the baseline's."""
+        """The metric that is compared with the baseline's."""
         return (self.runtime,)
 
     @model_validator(mode="after")
@@ -222,15 +222,15 @@ class Speedup(Frozen):
         known_metrics(self.metrics)
         quality = METRICS[self.quality]
         if quality.unit or quality.better == "lower":
-            message = f"quality is a score without unit, which {self.quality} is not"
+            message = f"quality must be a score without unit, and {self.quality} is not"
             raise ValueError(message)
         if METRICS[self.runtime].unit != "ms":
-            message = f"runtime is a metric in ms, which {self.runtime} is not"
+            message = f"runtime must be a metric in ms, and {self.runtime} is not"
             raise ValueError(message)
         return self
 
     def total(self, values: Figures, ranks: Mapping[str, int], references: Figures) -> Total:  # noqa: ARG002 - all formulas are called alike
-        """Computes from an entry's score and runtime, and the baseline's runtime (same unit)."""
+        """The score from an entry's quality and runtime, and the baseline's runtime (same unit)."""
         speedup = references[self.runtime] / values[self.runtime]
         log = values[self.quality] * math.log(2) + self.exponent * math.log(speedup)
         try:
@@ -239,7 +239,7 @@ class Speedup(Frozen):
             return Total(order=-log, value=None, log=log)
 
     def describe(self, references: Figures) -> str:
-        """The formula, with the baseline's runtime where it was published."""
+        """The formula, with the baseline's runtime if it was published."""
         return (
             f"2^({METRICS[self.quality].label}) * ({_shown(self.runtime, references)} / "
             f"{METRICS[self.runtime].label})^{self.exponent:g}; higher is better"
@@ -252,10 +252,10 @@ def _shown(metric: str, references: Figures) -> str:
 
 
 def known_metrics(keys: Sequence[str]) -> None:
-    """Refuse keys that are no metric's, or that stand twice.
+    """Reject unknown and repeated metric keys.
 
     Raises:
-        ValueError: names them.
+        ValueError: a key is unknown or repeated; the message names it.
     """
     unknown = [key for key in keys if key not in METRICS]
     if unknown:

@@ -1,4 +1,4 @@
-"""Gates of a table: which may be claimed of it, and who keeps them."""
+"""Gates of a table: which gates apply to it, and which entries pass."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from esrbench.records import RunRecord, Value
 
     Bounds = Sequence[tuple[Gate, float | None]]
-    """Gates, with the PSNR of the interpolation that they ask to beat, if any."""
+    """Gates, each with the PSNR of the interpolation to beat, if any."""
     Elsewhere = Mapping[str, Mapping[str, RunRecord]]
-    """Records on other data sets, by its name and then by entry."""
+    """Records on other data sets, by data set and then by entry."""
 
 
 def scored_elsewhere(records: Sequence[RunRecord], rule: Rule, newest: RunRecord) -> Elsewhere:
-    """The newest records on the data sets of gates that a table is not about.
+    """The newest records on data sets that a gate needs and the table does not show.
 
-    Only of images that are proven or pinned, and of the table's scale, class and definition of
-    scores.
+    A record counts only if its images are verified or pinned, and if its scale, class and
+    definition of scores are the table's.
     """
     found: dict[str, dict[str, RunRecord]] = {}
     for name in {gate.data for gate in rule.gates} - {None, newest.data.name}:
@@ -50,13 +50,13 @@ def scored_elsewhere(records: Sequence[RunRecord], rule: Rule, newest: RunRecord
 def applicable_gates(
     rule: Rule, newest: RunRecord, records: Sequence[RunRecord], elsewhere: Elsewhere
 ) -> Bounds:
-    """Gates that may be claimed of a table.
+    """Gates that apply to a table.
 
     Args:
-        rule: holds the gates.
-        newest: record of the table.
-        records: of the table.
-        elsewhere: as of ``scored_elsewhere``.
+        rule: rule with the gates.
+        newest: newest record of the table.
+        records: records of the table.
+        elsewhere: result of ``scored_elsewhere``.
     """
     if newest.entry.scale not in rule.scales:
         return []
@@ -76,13 +76,13 @@ def applicable_gates(
 
 
 def held_against(record: RunRecord, gate: Gate, rule: Rule, elsewhere: Elsewhere) -> Value | Absent:
-    """The figure of an entry that a gate checks; it may come from a run on another data set."""
+    """The figure that a gate checks; it may come from the entry's run on another data set."""
     at = record.protocol.counted_input
     if "counted_input" in METRICS[gate.metric].settings and at != rule.counted_input:
         theirs = size_text(rule.counted_input)
         reason = (
-            f"the rule's is at LR {theirs}, this at LR {size_text(at)}: `esrbench run "
-            f"{record.entry.name} --input-size {theirs}` takes it there"
+            f"the rule counts at LR {theirs}, this record at LR {size_text(at)}: `esrbench run "
+            f"{record.entry.name} --input-size {theirs}` counts as the rule does"
         )
         return Absent(kind="unavailable", reason=reason)
     if gate.data in {None, record.data.name}:
@@ -96,7 +96,7 @@ def held_against(record: RunRecord, gate: Gate, rule: Rule, elsewhere: Elsewhere
         record.entry.code_sha256,
         record.entry.weights.sha256,
     ):
-        reason = f"its run on {gate.title} was of other code or weights"
+        reason = f"its run on {gate.title} used other code or weights"
     else:
         return other.value(gate.metric)
     return Absent(kind="unavailable", reason=reason)
@@ -125,6 +125,6 @@ def missed(gate: Gate, check: GateCheck | Absent, record: RunRecord) -> str | No
 
 
 def interpolated_psnr(records: Sequence[RunRecord], name: str, metric: str) -> float | None:
-    """What an interpolation reaches on the same images, dB; None where it was not measured."""
+    """PSNR of an interpolation on the same images, dB; None if it was not measured."""
     floors = [r for r in records if r.entry.name == name and r.entry.role == "floor"]
     return next((psnr for r in floors if (psnr := r.measured(metric)) is not None), None)

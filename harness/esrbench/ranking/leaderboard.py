@@ -1,7 +1,7 @@
-"""From records to a challenge leaderboard; one pipeline ranks all tables.
+"""Build a challenge leaderboard from records; one pipeline ranks all tables.
 
-Entries become rows with their gates and the reason why they are not ranked, if there is one.
-``rank_rows`` gives the others ranks per metric, places in the tracks and the Pareto front.
+Each record becomes a row with its gates. A row that is not ranked has the reason. ``rank_rows``
+adds ranks per metric, places in the tracks and the Pareto front to the other rows.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ if TYPE_CHECKING:
     from esrbench.ranking.stability import Stability
 
 OVERFLOW = Absent(
-    kind="unavailable", reason="the score exceeds the largest float; its logarithm is given"
+    kind="unavailable", reason="the score exceeds the largest float; see its logarithm"
 )
 ANOTHER_BASELINE = (
-    "`esrbench leaderboard --relative-to NAME` takes another entry's runtime, or `published`"
+    "`esrbench leaderboard --relative-to NAME` uses another entry's runtime, or `published`"
 )
 """Advice if scores lack the baseline's runtime."""
 INTERPOLATION = "interpolation baseline, shown beside the ranking"
-"""Why it is not ranked."""
+"""Reason why an interpolation is not ranked."""
 
 
 def build_leaderboard(
@@ -87,19 +87,20 @@ def build_leaderboard(
     """Rank records by a rule.
 
     Args:
-        records: of any data set, scale and protocol.
-        rule: of the edition.
-        forward_class: as of ``RunRecord.class_label``, to rank that class instead of the newest.
-        relative_to: entry whose runtime takes the baseline's place in scores, or ``published``.
-        another_baseline: what readers of this board are told to do where scores lack one.
-        mixed: rank entries together whatever Python and torch they ran with; else those of another
-            than the newest are shown below the ranking.
-        elsewhere: further records, on other data sets, for gates that hold there.
-        resample: draw processes again, to tell how often ranks hold; of at most ``MOST_ENTRIES``.
+        records: records of any data set, scale and protocol.
+        rule: rule of the edition.
+        forward_class: a ``RunRecord.class_label``, to rank that class instead of the newest.
+        relative_to: entry whose runtime replaces the baseline's in scores, or ``published``.
+        another_baseline: advice to readers if scores lack a baseline.
+        mixed: rank all entries together, whatever Python and torch they ran with. Otherwise entries
+            whose software differs from the newest record's are shown below the ranking.
+        elsewhere: records on other data sets, for gates on these data sets.
+        resample: resample processes to find how often ranks stay the same; for at most
+            ``MOST_ENTRIES`` entries.
 
     Raises:
-        UsageError: no records, none of that class, no entry of that name, or one named for a rule
-            whose formulas have no baseline.
+        UsageError: no records, no record of that class, no entry called ``relative_to``, or the
+            rule's formulas have no baseline.
     """
     if relative_to is not None and not scored(rule.tracks):
         message = f"--relative-to {relative_to}: nothing in {rule.name} is relative to a baseline"
@@ -163,7 +164,7 @@ def build_leaderboard(
 
 
 def _same_weights(records: Sequence[RunRecord]) -> list[Notice]:
-    """Entries of a board that ran with the same weights."""
+    """Notices about entries that ran with the same weights."""
     identities = [record.entry for record in records]
     hashes = {
         each.name: (each.weights.sha256, each.weights.parameters_sha256) for each in identities
@@ -182,17 +183,17 @@ def rank_rows(
     steps: Mapping[str, float] | None = None,
     own_baselines: References = MappingProxyType({}),
 ) -> tuple[tuple[LeaderboardEntry, ...], RankStability]:
-    """Give rows their ranks and places and set them in order.
+    """Add ranks and places to rows and sort the rows.
 
     Args:
-        rows: those with a reason for not being ranked are left out.
-        metrics: that are ranked; all that the tracks read.
-        tracks: main track first; without any, the first metric orders the rows.
-        references: by track.
-        noise: of the runtimes; None where no rank reads one.
-        ties: by entry, then by metric, order among values that are equal as printed.
-        steps: by metric, base units to which values are rounded before they are ranked.
-        own_baselines: by entry, as of ``Contestant.own_baseline``.
+        rows: rows of the table. Rows with a reason for not being ranked are left out.
+        metrics: metrics to rank, including all that the tracks use.
+        tracks: main track first. If there are none, the first metric orders the rows.
+        references: reference figures by track.
+        noise: noise of the runtimes; None if no rank depends on a runtime.
+        ties: order among values that are equal as printed, by entry, then by metric.
+        steps: step in base units to which values are rounded before ranking, by metric.
+        own_baselines: ``Contestant.own_baseline`` by entry.
     """
     eligible = [row for row in rows if row.unranked_because is None]
     stepped = [(metric, (steps or {}).get(metric)) for metric in metrics]
@@ -265,7 +266,7 @@ def place_of(
     stability: Stability | None = None,
     provisional: bool = False,
 ) -> Place:
-    """An entry's place from its total and the other fields of ``Place``."""
+    """Build an entry's place from its total and the other fields of ``Place``."""
     if isinstance(track.formula, RankSum):
         return Place(rank, int(total.order), stability=stability, provisional=provisional)
     score = OVERFLOW if total.value is None else total.value
@@ -275,10 +276,10 @@ def place_of(
 
 
 def _ranked_value(row: LeaderboardEntry, metric: str, step: float | None) -> float:
-    """A value in base units, rounded half up to a printed step where one is given."""
+    """A value in base units, rounded half up to a printed step if there is one."""
     value = row.values[metric]
     if not isinstance(value, Value):
-        message = f"{row.entry} is ranked and lacks {metric}: {value.reason}"
+        message = f"{row.entry} is ranked but has no {metric}: {value.reason}"
         raise TypeError(message)
     if step is None:
         return value.value
@@ -288,7 +289,7 @@ def _ranked_value(row: LeaderboardEntry, metric: str, step: float | None) -> flo
 
 
 def ranked_in_table(rule: Rule, tracks: Sequence[Track], usable: Sequence[str]) -> tuple[str, ...]:
-    """Metrics to rank: those of the tracks, and those ranked alone where they are usable."""
+    """Metrics to rank: the metrics of the tracks, and usable metrics that are ranked alone."""
     used = {metric for track in tracks for metric in track.metrics}
     used.update(metric for metric in rule.ranked_alone if metric in usable)
     return tuple(metric for metric in rule.columns if metric in used)
@@ -306,12 +307,12 @@ def record_row(
     """A record's row without ranks.
 
     Args:
-        record: of an entry.
-        columns: to show.
-        metrics: without which it is not ranked.
-        gates: against which it is held.
-        elsewhere: as of ``scored_elsewhere``.
-        rule: whose gates they are.
+        record: record of an entry.
+        columns: metrics to show.
+        metrics: metrics that a ranked entry must have.
+        gates: gates to check.
+        elsewhere: result of ``scored_elsewhere``.
+        rule: rule with the gates.
     """
     checks = [
         gate.check(found.value, interpolated) if isinstance(found, Value) else found
@@ -342,7 +343,7 @@ def _on_other_data(record: RunRecord, elsewhere: Elsewhere, metric: str) -> dict
 def _of_equal_devices(
     rows: Sequence[LeaderboardEntry], records: Sequence[RunRecord], metrics: Sequence[str]
 ) -> list[LeaderboardEntry]:
-    """Rows, those below the ranking whose runtimes are of other devices than the others'."""
+    """Rows; entries that were timed on other devices than most are marked as unranked."""
     if not any(METRICS[metric].noisy for metric in metrics):
         return list(rows)
     ranked = [r for r, row in zip(records, rows, strict=True) if row.unranked_because is None]
@@ -359,7 +360,7 @@ def _apart(
     columns: Sequence[str],
     rule: Rule,
 ) -> list[LeaderboardEntry]:
-    """Rows of entries that ran with another Python and torch only, the newest of each."""
+    """Rows of entries that ran only with another Python and torch; the newest record of each."""
     shown = {row.entry for row in rows}
     newest = {each.entry.name: each for each in records if each.entry.name not in shown}
     return [
@@ -367,7 +368,7 @@ def _apart(
         for row, why in (
             (
                 record_row(each, columns, (), (), {}, rule=rule),
-                f"a class of its own: {each.class_label()}",
+                f"another class: {each.class_label()}",
             )
             for each in newest.values()
         )
@@ -384,8 +385,8 @@ def _why_unranked(
         failure = record.failure()
         cause = record.cause or (failure.reason if failure else None)
         if cause is None and record.status == "interrupted":
-            cause = "not all processes had timed it"
-        # The cause of a failure begins by its kind, which is the status.
+            cause = "the run ended before all processes had timed it"
+        # The cause of a failure begins with its kind, which is the status.
         cause = (cause or "no cause was recorded").removeprefix(f"{record.status}: ")
         return f"{record.status}: {cause.rstrip('.')}"
     for metric in metrics:
@@ -404,19 +405,19 @@ def _with_noise(
     *,
     resample: bool,
 ) -> tuple[list[LeaderboardEntry], Noise | None]:
-    """Rows with intervals of runtimes that hold for another process, and what these tell.
+    """Rows with intervals of runtimes that predict another process, and the noise of the table.
 
     Args:
-        rows: of the records.
-        records: in the same order.
-        metrics: that are ranked.
-        reference: entry to whose runtime scores are relative, if it is a record's.
+        rows: rows of the records.
+        records: records in the same order.
+        metrics: ranked metrics.
+        reference: entry whose runtime is the reference of scores, or None.
         resample: draw runtimes too.
     """
     ranked = [r for r, row in zip(records, rows, strict=True) if row.unranked_because is None]
     names = {record.entry.name for record in ranked}
     runtimes: dict[str, dict[str, Value | Absent]] = {}
-    # The spread between processes is taken from ranked entries only.
+    # Use only ranked entries for the spread between processes.
     for group in [ranked, *([record] for record in records if record.entry.name not in names)]:
         for metric in (metric for metric in rows[0].values if METRICS[metric].noisy):
             for record, value in zip(group, across_processes(group, metric), strict=True):
@@ -437,7 +438,7 @@ def _with_noise(
 
 
 def _columns(rule: Rule, records: Sequence[RunRecord]) -> tuple[str, ...]:
-    """The rule's columns, those metrics that say more of them, and those that were asked for."""
+    """The rule's columns, metrics that add detail to them, and metrics measured on request."""
 
     def measured(metric: str) -> bool:
         return any(record.measured(metric) is not None for record in records)
@@ -446,7 +447,7 @@ def _columns(rule: Rule, records: Sequence[RunRecord]) -> tuple[str, ...]:
 
     def shown(metric: str, beside: str) -> bool:
         if METRICS[metric].noisy:
-            # Ratios to baselines of other rounds do not compare.
+            # Ratios to baselines of different rounds cannot be compared.
             return measured(metric) and len(sessions) <= 1
         return measured(metric) and not measured(beside)
 

@@ -1,4 +1,4 @@
-"""Runs set among an edition's published entries, by what does not depend on the device."""
+"""Rank runs among an edition's published entries by metrics that do not depend on the device."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def merged_leaderboard(
     forward_class: str | None = None,
     folder: Path | None = None,
 ) -> Leaderboard:
-    """Rank runs among published entries by metrics that no device alters.
+    """Rank runs among published entries by metrics that do not depend on the device.
 
     Figures are compared as printed: runs are rounded to the published digits, and equal figures
-    share the rank. Tracks are ranked where they use such metrics only.
+    share the rank. A track is ranked only if it uses no other metrics.
 
     Args:
-        records: of any data set, scale and protocol.
-        rule: of the edition.
+        records: records of any data set, scale and protocol.
+        rule: rule of the edition.
         forward_class: as for ``build_leaderboard``.
-        folder: of the published tables; the official one if left out.
+        folder: folder of the published tables; the official one if left out.
 
     Raises:
-        UsageError: no records, none of that class, another scale, or no published table.
+        UsageError: no records, no record of that class, another scale, or no published table.
         DataError: the published table is damaged.
     """
     entries = read_official(rule, folder)
@@ -123,7 +123,7 @@ def merged_leaderboard(
 
 
 def _incomparable(rule: Rule, newest: RunRecord) -> dict[str, Absent]:
-    """Columns of runs that do not compare with published ones, and why."""
+    """Reasons why columns of runs cannot be compared with published ones, by metric."""
     reasons: dict[str, str] = {}
     gate = next(iter(rule.quality_gates), None)
     data = gate.data if gate else None
@@ -146,11 +146,11 @@ def _incomparable(rule: Rule, newest: RunRecord) -> dict[str, Absent]:
 
 
 def _left_out(rule: Rule, tracks: Sequence[Track]) -> Iterator[str]:
-    """Which columns and tracks may not be compared with another device's."""
+    """Sentences about columns and tracks that cannot be compared with another device's."""
     noisy = [METRICS[metric].label for metric in rule.columns if not METRICS[metric].portable]
     if noisy:
         yield (
-            f"{series(noisy)} are left out: those of another device do not compare "
+            f"{series(noisy)} are left out: figures of different devices cannot be compared "
             f"(published: {rule.device})."
         )
     missing = [track.title for track in rule.tracks if track not in tracks]

@@ -1,4 +1,4 @@
-"""The published leaderboards, one CSV file an edition: read, and ranked again by their own rule."""
+"""Read the published leaderboards, one CSV file an edition, and rank them by their own rule."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class PrintedFigure:
 
     Attributes:
         value: in the metric's base unit.
-        step: of its last printed digit, likewise.
+        step: value of one unit in the last printed digit, in the same unit.
     """
 
     value: float
@@ -54,13 +54,13 @@ class PrintedFigure:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Least and greatest figure that is printed so."""
+        """Smallest and largest figure that are printed like this."""
         return self.value - self.step / 2, self.value + self.step / 2
 
 
 @dataclass(frozen=True, slots=True)
 class PrintedPlace:
-    """printed figures of an entry in a track; None where nothing was.
+    """Printed figures of an entry in a track; None if nothing was printed.
 
     Attributes:
         rank: its place.
@@ -78,14 +78,14 @@ class PublishedEntry:
     """A row of a published table.
 
     Attributes:
-        name: of the team or network.
-        status: what the publication says of it.
-        figures: by metric.
+        name: team or network.
+        status: verdict of the publication.
+        figures: printed figures by metric.
         psnr: RGB PSNR in dB by column, such as ``psnr_test``.
-        runtimes: of the splits of which ``runtime_images`` is the mean, in seconds.
-        ranks: printed, by metric.
-        places: printed, by track.
-        note: remark of the publication or on it.
+        runtimes: runtimes of single splits in seconds; ``runtime_images`` is their mean.
+        ranks: printed ranks by metric.
+        places: printed places by track.
+        note: remark of the publication, or remark about it.
     """
 
     name: str
@@ -99,7 +99,7 @@ class PublishedEntry:
 
 
 def official_folder() -> Path:
-    """Folder of the published tables: of the checkout, or in the installed package."""
+    """Folder of the published tables, in the checkout or in the installed package."""
     package = own_packages()["esrbench"]
     source_root = package.parent
     if source_root.name == "harness":
@@ -108,7 +108,7 @@ def official_folder() -> Path:
 
 
 def official_names(folder: Path | None = None) -> tuple[str, ...]:
-    """Names of the editions whose tables are in a folder; the official one if left out."""
+    """Names of the editions with a table in a folder; the official one if left out."""
     return tuple(sorted(path.stem for path in (folder or official_folder()).glob("*.csv")))
 
 
@@ -116,12 +116,12 @@ def read_official(rule: Rule, folder: Path | None = None) -> tuple[PublishedEntr
     """The published table of an edition.
 
     Args:
-        rule: of the edition.
-        folder: holds the files; the official one if left out.
+        rule: rule of the edition.
+        folder: folder of the files; the official one if left out.
 
     Raises:
         UsageError: there is no table of that edition.
-        DataError: the folder has no table at all, or a row is not as expected; lists all such rows.
+        DataError: the folder has no tables, or rows are not as expected; lists all of them.
     """
     folder = folder or official_folder()
     path = folder / f"{rule.name}.csv"
@@ -189,7 +189,7 @@ def _entry(row: Mapping[str, str], rule: Rule) -> PublishedEntry:
 
 
 def psnr_column(gate: Gate) -> str:
-    """Column of the PSNR on a gate's data, by the split that its name ends in."""
+    """Column of the PSNR on a gate's data; the data set's name ends with the split."""
     return "psnr_rgb" if gate.data is None else f"psnr_{gate.data.rsplit('-', 1)[-1]}"
 
 
@@ -212,14 +212,14 @@ def printed(text: str, divisor: float) -> PrintedFigure:
     number = Decimal(text)
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int):
-        message = f"{text!r} is no number"
+        message = f"{text!r} is not a number"
         raise ValueError(message)  # noqa: TRY004 - infinity and NaN are bad values
     unit = Decimal(repr(divisor))
     return PrintedFigure(float(number * unit), float(Decimal(1).scaleb(exponent) * unit))
 
 
 def printed_step(entries: Iterable[PublishedEntry], metric: str) -> float:
-    """Finest step in which a metric is printed, base units; 0 where it is not."""
+    """Finest printed step of a metric in base units; 0 if it was not printed."""
     return min((e.figures[metric].step for e in entries if metric in e.figures), default=0.0)
 
 
@@ -229,10 +229,10 @@ def published_row(
     """A published entry's row without ranks.
 
     Args:
-        entry: of the table.
-        rule: whose gates it is held against.
-        columns: to show.
-        entries: all of the table.
+        entry: entry of the table.
+        rule: rule with the gates.
+        columns: metrics to show.
+        entries: all entries of the table.
     """
     interpolated = next((e.psnr["psnr_rgb"] for e in entries if e.status == "floor"), None)
     checks = tuple(
@@ -263,7 +263,7 @@ def _why_unranked(status: PublishedStatus, checks: Sequence[GateCheck]) -> str |
     said = {
         "baseline": "baseline, shown beside the ranking",
         "floor": INTERPOLATION,
-        "unranked_psnr": "left unranked by the publication for PSNR",
+        "unranked_psnr": "the publication did not rank it because of its PSNR",
         "measured": "; ".join(
             f"{check.value:.4f} dB on {check.title} is below {check.needed:.2f} dB"
             for check in checks
@@ -278,15 +278,15 @@ def official_leaderboard(rule: Rule, folder: Path | None = None) -> Leaderboard:
 
     Printed figures are rounded, but published ranks come from unrounded ones. So if printed
     figures are equal, the published ranks of the metric decide. Verdicts of the publication are
-    kept; where there are none the rule's gates decide.
+    kept. If it has none, the rule's gates decide.
 
     Args:
-        rule: of the edition.
-        folder: of the published tables; the official one if left out.
+        rule: rule of the edition.
+        folder: folder of the published tables; the official one if left out.
 
     Raises:
-        UsageError: no table of the edition is here.
-        DataError: it is damaged, or all tables are missing.
+        UsageError: the edition has no published table.
+        DataError: the table is damaged, or all tables are missing.
     """
     entries = read_official(rule, folder)
     columns = tuple(m for m in rule.columns if any(m in entry.figures for entry in entries))
@@ -353,7 +353,7 @@ def official_leaderboard(rule: Rule, folder: Path | None = None) -> Leaderboard:
 
 
 def _references(rule: Rule, entries: Sequence[PublishedEntry]) -> References:
-    """By track, what its formula sets published figures in relation to; tracks that can be."""
+    """Reference figures by track; a track without them is left out."""
     floors = [entry for entry in entries if entry.status == "floor"]
     found: dict[str, dict[str, float]] = {}
     for track in rule.tracks:
@@ -372,7 +372,7 @@ def _references(rule: Rule, entries: Sequence[PublishedEntry]) -> References:
 def _places_aside(
     entry: PublishedEntry, tracks: Sequence[Track], references: References
 ) -> dict[str, Place]:
-    """Scores of a baseline, which is not ranked; sums of ranks it has none."""
+    """Scores of a baseline. A baseline is not ranked, so it has no sums of ranks."""
     values = {metric: figure.value for metric, figure in entry.figures.items()}
     return {
         track.key: place_of(
@@ -388,7 +388,7 @@ def _places_aside(
 def _disagreements(
     row: LeaderboardEntry, entry: PublishedEntry, tracks: Sequence[Track], references: References
 ) -> tuple[str, ...]:
-    """Where the publication departs from what its figures and rule give."""
+    """Printed ranks and scores that differ from those that the rule computes from the figures."""
     found = [
         f"{METRICS[metric].label} rank {rank}, printed {entry.ranks[metric]}"
         for metric, rank in row.ranks.items()
@@ -415,10 +415,10 @@ def _disagreements(
 def _score_bounds(
     entry: PublishedEntry, track: Track, references: Mapping[str, float]
 ) -> tuple[float, float]:
-    """Least and greatest score that unrounded figures may have had.
+    """Smallest and largest score that unrounded figures may have had.
 
-    Formulas rise or fall in every figure throughout, so the corners of the box of unrounded
-    figures hold the extremes; an interpolation's PSNR is rounded as the entry's own is.
+    All formulas are monotonic in each figure. So the extremes are at ends of the figures'
+    rounding intervals. An interpolation's PSNR is rounded like the entry's.
     """
     figures = {metric: entry.figures[metric] for metric in track.metrics if metric in entry.figures}
     interpolated = {
@@ -444,14 +444,14 @@ def _verdicts(rule: Rule, entries: Sequence[PublishedEntry]) -> str:
     if any(entry.status == "measured" for entry in entries):
         return f"Gate: {gates}. No ranking was published: verdicts are computed."
     if any(entry.status in {"ranked", "unranked_psnr"} for entry in entries):
-        return f"Announced gate: {gates}. Verdicts are those of the publication."
+        return f"Announced gate: {gates}. Verdicts are from the publication."
     return f"Gate: {gates}. No team's results are public."
 
 
 def _findings(
     rows: Sequence[LeaderboardEntry], entries: Sequence[PublishedEntry], tracks: Sequence[Track]
 ) -> list[str]:
-    """Whether the publication follows its own rule, and who passes by rounding only."""
+    """Sentences on whether the publication follows its rule, and on entries that need rounding."""
     ranked = [row for row in rows if row.unranked_because is None]
     notes = [
         f"DISAGREES {row.entry}: {'; '.join(row.disagreements)}."
@@ -471,7 +471,7 @@ def _findings(
         agreed = f"all but {differing} agree" if differing else "all agree"
         notes.append(f"Of the publication's {what}, {agreed} with its figures and rule.")
         if _told_apart(ranked, tracks):
-            notes.append("Equal printed figures are told apart by the published ranks.")
+            notes.append("If printed figures are equal, the published ranks decide.")
     rounded = [r.entry for r in ranked if any(g.rounded and not g.strict for g in r.gates)]
     if rounded and any(entry.status == "measured" for entry in entries):
         notes.append(
@@ -482,7 +482,7 @@ def _findings(
 
 
 def _told_apart(rows: Sequence[LeaderboardEntry], tracks: Sequence[Track]) -> bool:
-    """Whether printed ranks separated entries of equal printed figures."""
+    """Whether printed ranks separated entries with equal printed figures."""
     for metric in {metric for track in tracks for metric in track.metrics}:
         ranks: dict[float, set[int]] = {}
         for row in rows:

@@ -1,9 +1,9 @@
-"""Runtimes in an edition's own log: the stability of ranks, and slow first images.
+"""Rank stability and slow first images, from the runtimes in an edition's own log.
 
-``times/NAME.csv`` beside the published tables holds the time of each image, as the log of one
-process of each entry has it. Ranks are resampled: images are drawn with replacement, the same for
-all entries, and all are ranked again. This shows how far ranks depend on the choice of images and
-on noise from image to image. The log knows nothing of another process or machine.
+``times/NAME.csv`` beside the published tables holds the time of each image, from the log of one
+process of each entry. Ranks are resampled: images are drawn with replacement, the same for all
+entries, and all entries are ranked again. This shows how far ranks depend on the choice of images
+and on noise from image to image. It does not show differences between processes or machines.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ if TYPE_CHECKING:
 
     Floats = np.ndarray[Any, np.dtype[np.float64]]
     Times = Mapping[str, Mapping[str, Floats]]
-    """Seconds of the images in order, by entry and split."""
+    """Seconds of each image in order, float64 (images,), by entry and split."""
 
 RUNTIME: Final = "runtime_images"
 DRAWS: Final = 1000
 LAST_DIGIT: Final = 1e-4
-"""Share of a published runtime by which the mean of its times may differ."""
+"""Largest relative difference between a published runtime and the mean of its times."""
 COLD_SECONDS: Final = 0.05
-"""A first image that took this much longer than the median of the others was a cold start."""
+"""A first image was a cold start if it took this much longer than the median of the others."""
 
 
 def read_times(path: Path, runtimes: Mapping[str, float]) -> Times:
     """The times of every image.
 
     Args:
-        path: of the file; there may be none.
-        runtimes: published, in seconds, by entry; each is the mean of the times of its entry.
+        path: file of the times, which may not exist.
+        runtimes: published runtimes in seconds, by entry. Each is the mean of the entry's times.
 
     Returns:
-        Nothing if there is no file.
+        Times by entry and split; empty if there is no file.
 
     Raises:
-        DataError: a row that is not as expected, or times that do not belong to the table.
+        DataError: a row is not as expected, or times do not belong to the table.
     """
     if not path.is_file():
         return {}
@@ -67,9 +67,11 @@ def read_times(path: Path, runtimes: Mapping[str, float]) -> Times:
                 problems.append(f"line {line}: {error!r}")
     counts = [{split: len(each) for split, each in splits.items()} for splits in times.values()]
     if any(each != counts[0] for each in counts) or times.keys() != runtimes.keys():
-        problems.append("entries, splits or numbers of images are not the same throughout")
+        problems.append(
+            "entries differ in their splits or numbers of images, or are not those of the table"
+        )
     problems += [
-        f"{entry}: the times have a mean of {1e3 * mean:.3f} ms, published are {1e3 * said:.3f} ms"
+        f"{entry}: the mean of its times is {1e3 * mean:.3f} ms, published is {1e3 * said:.3f} ms"
         for entry, said in runtimes.items()
         if entry in times and abs((mean := mean_of_splits(times[entry])) - said) > LAST_DIGIT * said
     ]
@@ -84,7 +86,7 @@ def mean_of_splits(splits: Mapping[str, Floats], *, skipped: int = 0) -> float:
 
     Args:
         splits: times by split.
-        skipped: first images of the first split that do not count.
+        skipped: number of first images of the first split to leave out.
     """
     first, *others = splits.values()
     return float(np.mean([first[skipped:].mean(), *(each.mean() for each in others)]))
@@ -99,10 +101,10 @@ def resampled_stability(
     """Ranked rows with the stability of their ranks in runtime and in all tracks.
 
     Args:
-        rows: that are ranked, each with times.
-        times: of the images.
-        tracks: of the board.
-        references: by track.
+        rows: ranked rows; each has times.
+        times: times of the images.
+        tracks: tracks of the board.
+        references: reference figures by track.
     """
     rng = np.random.default_rng(0)
     drawn = np.zeros((DRAWS, len(rows)))
@@ -141,7 +143,7 @@ def _ranks(
     tracks: Sequence[Track],
     references: Mapping[str, Mapping[str, float]],
 ) -> dict[str, dict[str, int]]:
-    """Ranks in runtime and in the tracks, by entry, with these runtimes in seconds."""
+    """Ranks in runtime and in each track, by entry."""
     contestants = [
         Contestant(
             row.entry,
@@ -161,7 +163,7 @@ def _ranks(
 
 
 def cold_starts(times: Times) -> dict[str, float]:
-    """Seconds of the very first image of entries for which it was a cold start."""
+    """Seconds of an entry's first image, for entries whose first image was a cold start."""
     firsts = {entry: next(iter(splits.values())) for entry, splits in times.items()}
     return {
         entry: float(seconds[0])
@@ -176,19 +178,19 @@ def log_notes(
     tracks: Sequence[Track],
     references: Mapping[str, Mapping[str, float]],
 ) -> Iterator[str]:
-    """What the log shows of stability and of first images.
+    """Sentences about rank stability and first images in the log.
 
     Args:
-        rows: all of the board, with the stability of ranked ones.
-        times: of the images.
-        tracks: of the board.
-        references: by track.
+        rows: all rows of the board, with rank stability.
+        times: times of the images.
+        tracks: tracks of the board.
+        references: reference figures by track.
     """
     splits = next(iter(times.values()))
     yield (
-        f"Ranks such as 1-2 are what 95 % of {DRAWS:,} draws of the "
-        f"{sum(map(len, splits.values()))} logged images give, the same images for all entries. "
-        "Another process or machine may differ by more: the log holds one of each entry."
+        f"A rank such as 1-2 is a range that holds in 95 % of {DRAWS:,} draws of the "
+        f"{sum(map(len, splits.values()))} logged images, the same images for all entries. "
+        "Another process or machine may differ more: the log has one process of each entry."
     )
     for track in tracks:
         shares = {
@@ -198,14 +200,14 @@ def log_notes(
         }
         if shares:
             told = ", ".join(f"{entry} {share:.0%}" for entry, share in shares.items())
-            yield f"Draws in which an entry keeps its rank in {track.title}: {told}; others more."
+            yield f"Share of draws that keep a rank in {track.title}: {told}; others have more."
     cold = cold_starts(times)
     if not cold:
         return
     low, high = (f"{1e3 * seconds:.0f}" for seconds in (min(cold.values()), max(cold.values())))
     yield (
-        f"{COLD_START} The runtime holds a cold start: the first image took {low} to {high} ms for "
-        f"{len(cold)} of {len(times)} entries."
+        f"{COLD_START} The runtime includes a cold start: the first image took {low} to {high} ms "
+        f"for {len(cold)} of {len(times)} entries."
     )
     with_first, without = (
         _ranks(

@@ -1,4 +1,4 @@
-"""The reference of scores: the baseline's figures, or why a track cannot be ranked."""
+"""Reference figures of scores, or the reason why a track cannot be ranked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from esrbench.records import RunRecord
 
     References = Mapping[str, Mapping[str, float]]
-    """By track, what its formula sets figures in relation to, by metric; or by entry."""
+    """Reference figures by track (or by entry), then by metric."""
 
 PUBLISHED: Literal["published"] = "published"
 
@@ -27,7 +27,7 @@ PUBLISHED: Literal["published"] = "published"
 def rankable(
     records: Sequence[RunRecord], rule: Rule, relative_to: str | None, another: str
 ) -> tuple[list[Track], References, list[str]]:
-    """Tracks that can be ranked, what they are relative to, and why others cannot."""
+    """Tracks that can be ranked, their references, and sentences why other tracks cannot."""
     tracks: list[Track] = []
     references: dict[str, dict[str, float]] = {}
     notes: list[str] = []
@@ -44,12 +44,12 @@ def rankable(
         else:
             tracks.append(track)
     if not rule.tracks:
-        notes.append("There is no total: how the metrics made one ranking is not known.")
+        notes.append("There is no total: it is not known how the metrics were combined.")
     return tracks, references, notes
 
 
 def why_missing(records: Sequence[RunRecord], metric: str) -> str | None:
-    """Why no ranked record has a metric, or None where one has it; networks tell before images."""
+    """Why no ranked record has a metric, or None if one has it. Networks precede images."""
     for role in ("network", "images"):
         values = (r.value(metric) for r in records if r.entry.role == role and r.ranked)
         reasons = []
@@ -67,8 +67,8 @@ def _references(
 ) -> dict[str, float] | str:
     """A track's reference figures by metric, base units; or a sentence on what is missing.
 
-    Counts are relative to the published ones of the baseline. Runtime and memory are relative to
-    the baseline measured beside the others, as published ones are another device's.
+    Counts are relative to the baseline's published counts. Runtime and memory are relative to the
+    baseline that was measured beside the others, because published ones are from another device.
 
     Raises:
         UsageError: ``relative_to`` is not among the records.
@@ -83,7 +83,7 @@ def _references(
     counted = records[0].protocol.counted_input
     if formula.relative and counted != rule.counted_input:
         theirs, ours = size_text(rule.counted_input), size_text(counted)
-        return f"its counts are at LR {theirs}, these at LR {ours}"
+        return f"the rule counts at LR {theirs}, these records at LR {ours}"
     noisy = [metric for metric in formula.relative if not METRICS[metric].portable]
     found = dict(rule.published)
     if noisy and relative_to != PUBLISHED:
@@ -103,12 +103,12 @@ def _measured_references(
     """Figures of the entry measured beside the others; or a sentence on what is missing."""
     if name is None:
         title = rule.baseline.title if rule.baseline else "the baseline"
-        return f"scores are relative to {title}, which is not among the networks here"
+        return f"scores are relative to {title}, which was not measured here"
     found = next((record for record in records if record.entry.name == name), None)
     if found is None and name != (rule.baseline.entry if rule.baseline else None):
         message = f"--relative-to {name}: no such entry in this table"
         known = ", ".join(sorted(record.entry.name for record in records))
-        raise UsageError(message, advice=f"There are: {known}; or `published`.")
+        raise UsageError(message, advice=f"Known: {known}; or `published`.")
     if found is not None and not found.ranked:
         return (
             f"scores are relative to the runtime of {name}, whose run ended as {found.status}: "
@@ -128,13 +128,13 @@ def own_baselines(
 ) -> dict[str, dict[str, float]]:
     """Ratio of the baseline's runtime in an entry's own rounds to its newest runtime, by entry.
 
-    Machines drift. So an entry that was not timed with the newest run of the baseline is related
-    to the run that was timed with it.
+    Machines drift. So if an entry was not timed with the newest run of the baseline, its score uses
+    the run of the baseline that was timed with it.
 
     Args:
-        records: of the table.
-        metrics: that are ranked.
-        name: of the entry to whose runtime scores are relative, or None.
+        records: records of the table.
+        metrics: ranked metrics.
+        name: entry whose runtime is the reference of scores, or None.
     """
     newest = next((r for r in records if r.entry.name == name), None)
     if newest is None or not isinstance(newest.latency, Latency):
@@ -156,12 +156,12 @@ def own_baselines(
 
 
 def reference_entry(rule: Rule, relative_to: str | None) -> str | None:
-    """Name of the entry whose runtime scores are relative to; None for published figures."""
+    """Entry whose runtime is the reference of scores; None for published figures."""
     if relative_to is not None:
         return None if relative_to == PUBLISHED else relative_to
     return None if rule.baseline is None else rule.baseline.entry
 
 
 def scored(tracks: Sequence[Track]) -> bool:
-    """Whether a total is relative to the baseline's figures."""
+    """Whether any track has scores relative to the baseline."""
     return any(track.formula.reference == "baseline" for track in tracks)

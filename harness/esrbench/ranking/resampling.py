@@ -22,21 +22,22 @@ if TYPE_CHECKING:
 
 DRAWS: Final = 400
 MOST_ENTRIES: Final = 100
-"""Shares are drawn for no more entries, since the work grows with their number."""
+"""Shares are drawn for at most this many entries, because the work grows with their number."""
 
 
 def drawn_runtimes(records: Sequence[RunRecord], metric: str) -> Drawn:
-    """Runtimes that other processes might have given.
+    """Runtimes that other processes might have measured.
 
-    Each draw moves an entry's runtime by the mean of as many deviations as it has processes. They
-    are drawn from the deviations of all entries, because the few of one entry tell little.
+    Each draw changes an entry's runtime by the mean of some deviations, one for each of its
+    processes. These are drawn from all entries, because one entry has too few.
 
     Args:
-        records: measured alike, one an entry.
+        records: comparable records, one for each entry.
         metric: key of a runtime.
 
     Returns:
-        ``DRAWS`` of each entry that has it; nothing if times of processes are not known.
+        ``DRAWS`` runtimes in seconds for each entry that has the metric; empty if times of
+        processes are not known.
     """
     known = [each for each in records if each.measured(metric) is not None]
     found = deviations(known, metric) if known else None
@@ -64,17 +65,17 @@ def with_shares(
     drawn: Mapping[str, Drawn],
     baseline: str | None,
 ) -> RankStability:
-    """The same with the share of draws that gave each printed rank.
+    """Add to ``held`` the share of draws that gave each printed rank.
 
     Args:
         held: possible ranks.
-        contestants: as they were ranked.
-        ranks: of their metrics.
-        places: in the tracks.
-        tracks: as they were ranked.
-        references: by track.
-        drawn: by metric, as of ``drawn_runtimes``.
-        baseline: name of the entry whose runtime is the scores' reference, or None.
+        contestants: ranked entries.
+        ranks: their ranks by metric.
+        places: their places by track.
+        tracks: ranked tracks.
+        references: reference figures by track.
+        drawn: result of ``drawn_runtimes`` by metric.
+        baseline: entry whose runtime is the reference of scores, or None.
 
     Returns:
         ``held`` itself if a runtime of the ranking was not drawn.

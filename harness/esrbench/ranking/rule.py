@@ -1,4 +1,4 @@
-"""The nouns of a challenge's rule: gates, baseline, tracks. No code branches on an edition."""
+"""The parts of a challenge's rule: gates, baseline, tracks. No code branches on an edition."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateCheck:
-    """An entry held against a gate.
+    """The result of checking an entry against a gate.
 
     Attributes:
-        title: of what the gate holds on.
+        title: title of the gate's data.
         metric: key in ``METRICS``.
-        value: of the entry, unrounded, in the metric's base unit.
-        needed: what the gate asks for.
-        margin: by which it passes; negative where it fails, unrounded.
-        rounded: it passes as the edition rounds.
-        strict: it passes unrounded.
+        value: unrounded value of the entry in the metric's base unit.
+        needed: bound of the gate in the same unit.
+        margin: unrounded margin by which it passes; negative if it fails.
+        rounded: whether it passes as the edition rounds.
+        strict: whether it passes unrounded.
     """
 
     title: str
@@ -43,23 +43,23 @@ class GateCheck:
 
     @property
     def of_quality(self) -> bool:
-        """Whether it is of a PSNR."""
+        """Whether the metric is a PSNR."""
         return METRICS[self.metric].unit == "dB"
 
 
 class Gate(Frozen):
-    """A bound that an entry must keep to be ranked: quality on a data set, or a budget.
+    """A bound that a ranked entry must keep: quality on a data set, or a budget.
 
     Attributes:
-        data: name of the data set on which it is claimed; None for any.
-        title: of that data set, for people; of a budget, what else it depends on, or empty.
+        data: name of the data set for which it holds; None for any.
+        title: title of that data set. For a budget, the settings that it depends on, or empty.
         metric: key in ``METRICS``.
         minimum: least value, inclusive, in the metric's base unit.
-        maximum: greatest value, inclusive, likewise; not rounded.
-        beats: name of the interpolation whose value on the same images must be exceeded. A gate
-            has one of these three.
-        decimals: values are rounded half up to so many decimals before comparing, as printed
-            figures are; budgets are not.
+        maximum: greatest value, inclusive, in the same unit; not rounded.
+        beats: name of an interpolation; the entry's value on the same images must be higher. A
+            gate has exactly one of minimum, maximum and beats.
+        decimals: values are rounded half up to this many decimals before comparing, like printed
+            figures. Budgets are not rounded.
     """
 
     data: str | None = None
@@ -87,18 +87,18 @@ class Gate(Frozen):
 
     @property
     def of_quality(self) -> bool:
-        """Whether it holds a PSNR."""
+        """Whether the metric is a PSNR."""
         return METRICS[self.metric].unit == "dB"
 
     def check(self, value: float, interpolated: float | None = None) -> GateCheck:
-        """Hold a value against the gate, as rounded and as it is.
+        """Check a value against the gate, rounded and unrounded.
 
         Args:
-            value: in the metric's base unit.
-            interpolated: dB of the interpolation to be beaten, for gates that ask so.
+            value: value in the metric's base unit.
+            interpolated: PSNR in dB of the interpolation to beat, for gates with ``beats``.
 
         Raises:
-            ValueError: the gate needs that of an interpolation.
+            ValueError: the gate needs ``interpolated``, which is None.
         """
         if self.maximum is not None:
             kept = value <= self.maximum
@@ -148,9 +148,9 @@ class ReferenceEntry(Frozen):
     """The entry that scores are relative to, with its published figures.
 
     Attributes:
-        title: as the edition calls it.
-        entry: registered name of the network, or None if there is none here.
-        values: by metric key, base units, as printed.
+        title: the edition's name for it.
+        entry: registered name of the network, or None if it is not registered.
+        values: printed figures in base units, by metric key.
         psnr: RGB PSNR in dB by title of data.
     """
 
@@ -166,10 +166,10 @@ class Track(Frozen):
     Attributes:
         key: identifier.
         label: heading of its column.
-        title: as the edition calls it.
-        formula: makes the number that places entries.
-        ties_by: key of an earlier track whose order separates entries of equal totals; None
-            where these share the smallest place (1, 1, 3).
+        title: the edition's name for it.
+        formula: computes the total by which entries are placed.
+        ties_by: key of an earlier track whose order separates entries with equal totals. If None,
+            these share the smallest place (1, 1, 3).
     """
 
     key: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -180,12 +180,12 @@ class Track(Frozen):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Keys of the metrics that the formula reads."""
+        """Keys of the metrics that the formula uses."""
         return self.formula.metrics
 
     @property
     def headings(self) -> tuple[str, ...]:
-        """Of its columns: the rank, then of a score this and its logarithm."""
+        """Headings of its columns: the rank; for scores also the score and its logarithm."""
         if isinstance(self.formula, RankSum):
             return (self.label,)
         score = "Total" if self.label == "Score" else f"{self.label} score"
@@ -198,21 +198,21 @@ class Rule(Frozen):
     Attributes:
         name: identifier of the edition.
         title: its full name.
-        scales: upscaling factors that it holds for.
-        source: where the rule was read.
-        tracks: main track first; empty where the way to a total is unknown.
+        scales: upscaling factors for which it holds.
+        source: publication of the rule.
+        tracks: main track first; empty if it is not known how a total is computed.
         columns: metrics shown, in order.
-        ranked_alone: metrics ranked column by column though no track uses them.
+        ranked_alone: metrics that are ranked in their own column although no track uses them.
         gates: all must be passed.
-        baseline: that scores are relative to.
-        ties: what is known of equal totals.
-        inferred: what the sources do not say but their results show.
-        unverified: what could not be checked.
-        verified: its gates and formulas were seen at their source; where False, boards say so.
-        footnotes: what the figures mean.
-        precision: of forwards, where the edition prescribes one.
+        baseline: entry to which scores are relative.
+        ties: what is known about equal totals.
+        inferred: facts that the sources do not state but their results show.
+        unverified: facts that could not be checked.
+        verified: whether its gates and formulas were read in their source. If not, boards say so.
+        footnotes: sentences about the meaning of the figures.
+        precision: precision of forwards, if the edition prescribes one.
         counted_input: LR height and width at which complexity is counted.
-        device: on which the published runtimes and memory were taken, as far as known.
+        device: device that measured the published runtimes and memory, as far as known.
     """
 
     name: Name
@@ -235,14 +235,14 @@ class Rule(Frozen):
 
     @property
     def ranked_metrics(self) -> tuple[str, ...]:
-        """Metrics that any track uses, or that are ranked alone, in column order."""
+        """Metrics that a track uses, or that are ranked alone, in column order."""
         used = {metric for track in self.tracks for metric in track.metrics}
         used.update(self.ranked_alone)
         return tuple(metric for metric in self.columns if metric in used)
 
     @property
     def quality_gates(self) -> tuple[Gate, ...]:
-        """Its gates of PSNR, without budgets."""
+        """The gates on PSNR, without budgets."""
         return tuple(gate for gate in self.gates if gate.of_quality)
 
     @property
@@ -275,9 +275,9 @@ class Rule(Frozen):
                 message = f"track {track.key!r} uses {', '.join(hidden)}: name it in columns too"
                 raise ValueError(message)
             if track.ties_by is not None and track.ties_by not in earlier:
-                message = f"track {track.key!r}: ties_by {track.ties_by!r} is no earlier track"
+                message = f"track {track.key!r}: ties_by {track.ties_by!r} is not an earlier track"
                 raise ValueError(message)
-            # Runtime and memory are those of the baseline measured beside the others.
+            # Runtime and memory come from the baseline that is measured beside the others.
             counts = [m for m in track.formula.relative if METRICS[m].portable]
             lacking = [metric for metric in counts if metric not in self.published]
             if track.formula.reference == "baseline" and lacking:

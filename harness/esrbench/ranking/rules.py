@@ -1,4 +1,4 @@
-"""Rules in TOML: those of the editions, one file each in ``editions/``, and those users write."""
+"""Rules in TOML: one file for each edition in ``editions/``, and files that users write."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def load_rule(path: Path) -> Rule:
     """Read a rule from a TOML file.
 
     Raises:
-        DataError: no such file, no TOML, or fields that make no rule; lists all of them.
+        DataError: no such file, not TOML, or wrong fields; the error lists all of them.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -36,14 +36,14 @@ def parse_rule(text: str, named: str) -> Rule:
     """A rule from the text of a TOML file.
 
     Args:
-        text: of the file.
-        named: its name in errors.
+        text: text of the file.
+        named: name of the file for errors.
 
     Raises:
-        DataError: no TOML, or fields that make no rule; lists all of them.
+        DataError: not TOML, or wrong fields; the error lists all of them.
     """
     try:
-        # Through JSON, because strict reading of Python objects would refuse lists for tuples.
+        # Read through JSON, because strict validation of Python objects rejects lists for tuples.
         document = json.dumps(tomllib.loads(text), default=str)
         return Rule.model_validate_json(document, strict=True)
     except tomllib.TOMLDecodeError as error:
@@ -51,16 +51,16 @@ def parse_rule(text: str, named: str) -> Rule:
         raise DataError(message, [str(error)], advice=ADVICE) from error
     except ValidationError as error:
         problems = field_problems(error, "the whole rule")
-        message = f"{named}: this is no rule"
+        message = f"{named}: this is not a valid rule"
         raise DataError(message, problems, advice=ADVICE) from error
 
 
 def get_rule(name: str) -> Rule:
-    """A rule by name, or one that a user wrote, by the path of its TOML file.
+    """A rule by the name of an edition, or by the path of a user's TOML file.
 
     Raises:
         UsageError: unknown name; the message names the known ones.
-        DataError: the file is no rule, or has an edition's name; names every field.
+        DataError: the file is not a valid rule, or has an edition's name; names every field.
     """
     if name in RULES:
         return RULES[name]
@@ -68,8 +68,8 @@ def get_rule(name: str) -> Rule:
     if path.suffix.lower() == ".toml" or path.is_file():
         rule = load_rule(path)
         if rule.name in RULES:
-            problem = f"name: {rule.name} is an edition's, whose published entries are not of it"
-            message = f"{path}: this is no rule"
+            problem = f"name: {rule.name} is an edition with published entries"
+            message = f"{path}: this is not a valid rule"
             raise DataError(message, [problem], advice="Choose another name, such as custom.")
         return rule
     message = f"no rule is called {name!r}"

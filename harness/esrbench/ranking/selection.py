@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 SOFTWARE: Final = frozenset({"python", "packages"})
-"""Fields of an environment that do not count where Python and torch may differ."""
+"""Fields of an environment that are ignored if Python and torch may differ."""
 
 
 def select_comparable(
@@ -23,7 +23,7 @@ def select_comparable(
     mixed: bool = False,
     ignored: Collection[str] = (),
 ) -> tuple[RunRecord, list[RunRecord], tuple[Notice, ...]]:
-    """The newest record of each entry among those measured like the newest that is ranked.
+    """The newest comparable record of each entry; the newest ranked record is the reference.
 
     Records on another data set or scale belong to another table. A record that differs in data,
     protocol or environment is left out. A notice names the difference, unless a comparable record
@@ -32,16 +32,16 @@ def select_comparable(
     scores must be the same. A run of a network of that name replaces them.
 
     Args:
-        records: of any data set, scale and protocol.
-        forward_class: as of ``RunRecord.class_label``, to rank that class instead of the newest.
-        mixed: whatever Python and torch entries ran with.
-        ignored: fields of the protocol on which nothing that is shown depends.
+        records: records of any data set, scale and protocol.
+        forward_class: a ``RunRecord.class_label``, to rank that class instead of the newest.
+        mixed: accept any Python and torch.
+        ignored: fields of the protocol that do not affect what is shown.
 
     Returns:
-        The record that decides, the chosen ones, and the notices.
+        The reference record, the chosen records, and the notices.
 
     Raises:
-        UsageError: no records, or none of that class.
+        UsageError: no records, or no record of that class.
     """
     if not records:
         advice = "Run `esrbench run` first, or name the folder of records with --results."
@@ -108,16 +108,16 @@ def select_named(
     """The newest comparable run of each named entry on one data set, in the order of the names.
 
     Args:
-        records: of any data set, scale and protocol.
-        names: of entries; all where there are none.
-        data: name of the data set; that of the newest record if None.
-        scale: upscaling factor; likewise.
+        records: records of any data set, scale and protocol.
+        names: names of entries; all entries if empty.
+        data: name of the data set; the newest record's if None.
+        scale: upscaling factor; the newest record's if None.
 
     Returns:
-        The runs, and notices on what was left out.
+        The runs, and notices about records that were left out.
 
     Raises:
-        UsageError: there are no records, or an entry was not run there.
+        UsageError: there are no records, or an entry was not run on that data set.
     """
     wanted = [
         record
@@ -137,25 +137,25 @@ def select_named(
 
 
 def of_class(records: Sequence[RunRecord], label: str, *, mixed: bool = False) -> list[RunRecord]:
-    """Records of a forward class, and SR images, which have none.
+    """Records of a forward class. SR images without a network have no class and are included.
 
     Args:
-        records: of any class.
-        label: of the class.
+        records: records of any class.
+        label: label of the class.
         mixed: as for ``select_comparable``.
 
     Raises:
-        UsageError: no network is of that class.
+        UsageError: no network's record is in that class.
     """
     known = {r.class_label(mixed=mixed) for r in records if r.entry.role != "images"}
     if label not in known:
-        message = f"no record is of class {label!r}"
-        raise UsageError(message, advice=f"Stored are: {'; '.join(sorted(known))}.")
+        message = f"no record is in class {label!r}"
+        raise UsageError(message, advice=f"Stored classes: {'; '.join(sorted(known))}.")
     return [r for r in records if r.entry.role == "images" or r.class_label(mixed=mixed) == label]
 
 
 def worth(record: RunRecord) -> int:
-    """In which part of a ranking a run takes part: all, all but its runtime, nothing."""
+    """How much of a run can be ranked, as a number: nothing, all but its runtime, all."""
     return record.ranked + record.timed
 
 
@@ -166,12 +166,12 @@ def differences(
     mixed: bool = False,
     ignored: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """Names of the identities in which two records differ, so that they are incomparable.
+    """Names of differences that make two records incomparable.
 
     Args:
-        record: any.
-        reference: with which it is compared.
-        mixed: whatever Python and torch they ran with.
+        record: a record.
+        reference: the record to compare with.
+        mixed: accept any Python and torch.
         ignored: as for ``select_comparable``.
     """
     if "images" in {record.entry.role, reference.entry.role}:
@@ -200,12 +200,12 @@ def differences(
 
 
 def _other_environment(record: RunRecord, reference: RunRecord, *, mixed: bool) -> str:
-    """What differs between the machines and software of two records, in words; empty for nothing.
+    """Differences between the machines and software of two records, in words; empty if none.
 
     Args:
-        record: any.
-        reference: with which it is compared.
-        mixed: whatever Python and torch they ran with.
+        record: a record.
+        reference: the record to compare with.
+        mixed: accept any Python and torch.
     """
     if record.environment_digest == reference.environment_digest:
         return ""
@@ -224,7 +224,7 @@ def _other_environment(record: RunRecord, reference: RunRecord, *, mixed: bool) 
 
 
 def of_other_software(records: Sequence[RunRecord], reference: RunRecord) -> list[RunRecord]:
-    """Records that differ from a reference in nothing but the Python and torch they ran with."""
+    """Records that differ from a reference only in the Python and torch that they ran with."""
     table = (reference.data.name, reference.entry.scale)
     return [
         record

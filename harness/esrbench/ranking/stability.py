@@ -1,4 +1,4 @@
-"""Rank stability: intervals of runtimes over processes, and ties that noise explains."""
+"""Rank stability: intervals of runtimes over processes, and ties within the noise."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ if TYPE_CHECKING:
     Span = tuple[float, float]
     Ints = np.ndarray[Any, np.dtype[np.int64]]
     End = tuple[float, ...]
-    """What an entry is placed by, smaller first; the second decides where the first are equal."""
+    """Sort key of an entry; smaller is better. Later elements separate equal earlier ones."""
     Ends = dict[str, tuple[End, End]]
-    """By entry, at its best and at its worst."""
+    """Best and worst sort key of each entry."""
     Drawn = Mapping[str, np.ndarray[Any, np.dtype[np.float64]]]
-    """By entry, runtimes in seconds that were drawn, float64 (N,)."""
+    """Drawn runtimes of each entry in seconds, float64 (N,)."""
 
 FEWEST_PROCESSES = STUDENT_SAMPLES
-"""Fewer processes do not tell how far the next one may be off."""
+"""Fewer processes cannot predict the next one."""
 
 PROVISIONAL = Absent(
     kind="unavailable",
-    reason=f"fewer than {FEWEST_PROCESSES} timed processes cannot tell how stable a rank is",
+    reason=f"fewer than {FEWEST_PROCESSES} timed processes cannot show how stable a rank is",
     advice=f"Give --processes {FEWEST_PROCESSES} or more; official runs take 5.",
 )
-"""Why ranks are provisional."""
+"""Reason for provisional ranks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stability:
-    """The ranks that noise leaves possible.
+    """The ranks that are possible within the noise.
 
     Attributes:
-        low: best of them: 1 more than the entries that are ahead beyond noise.
-        high: worst of them: all entries less those that are behind beyond noise.
-        held: share of resamples that gave the printed rank; None where none were made.
+        low: best rank: 1 plus the number of entries that are ahead beyond noise.
+        high: worst rank: the number of entries minus those that are behind beyond noise.
+        held: share of resamples that gave the printed rank; None without resampling.
     """
 
     low: int
@@ -57,7 +57,7 @@ class Stability:
 
     @property
     def tied(self) -> bool:
-        """Whether noise may move the rank."""
+        """Whether noise may change the rank."""
         return self.low < self.high
 
 
@@ -66,10 +66,10 @@ class RankStability:
     """How stable the ranks of a table are.
 
     Attributes:
-        metrics: by runtime metric, then by entry; without those that are provisional.
-        tracks: by track, then by entry; without those that are provisional.
-        spans: by runtime metric, then by entry, the bounds of the interval; without metrics that
-            are provisional.
+        metrics: possible ranks by runtime metric, then by entry; provisional metrics are left out.
+        tracks: possible ranks by track, then by entry; provisional tracks are left out.
+        spans: bounds of the interval in seconds by runtime metric, then by entry; provisional
+            metrics are left out.
         provisional_metrics: runtimes that too few processes measured.
         provisional_tracks: keys of tracks whose ranks depend on such a runtime.
     """
@@ -82,27 +82,27 @@ class RankStability:
 
 
 def processes_of(record: RunRecord) -> int:
-    """Number of fresh processes that timed an entry; 0 where none is recorded."""
+    """Number of fresh processes that timed an entry; 0 if none is recorded."""
     return len(record.latency.replicates) if isinstance(record.latency, Latency) else 0
 
 
 def across_processes(records: Sequence[RunRecord], metric: str) -> list[Value | Absent]:
-    """A runtime of each record, with the interval that holds for other processes.
+    """A runtime of each record, with an interval that predicts other processes.
 
-    Below ``FEWEST_PROCESSES`` there is no interval, because the rounds of one process do not
-    predict the next process. Otherwise the interval is the wider of two. One is Student's of the
-    record's own processes. The other takes the standard deviation of the logarithms from the
-    processes of all records together. It is half of the Bonferroni bound for all pairs: the
-    intervals of copies of one network all overlap with a probability of 95 %. It is needed because
-    a few processes may agree by chance. If all records ran on the same devices of one kind, only
-    the second one is used, without the differences between devices.
+    With fewer than ``FEWEST_PROCESSES`` there is no interval, because the rounds of one process do
+    not predict the next process. Otherwise the interval is the wider of two. The first is Student's
+    interval of the record's own processes. The second uses the standard deviation of logarithms
+    over the processes of all records, because a few processes may agree by chance. Its half-width
+    is half of the Bonferroni bound for all pairs: with a probability of 95 %, the intervals of
+    copies of one network all overlap. If all records ran on the same devices of one kind, only the
+    second is used, and differences between devices are removed from it.
 
     Args:
-        records: measured alike, one an entry.
+        records: comparable records, one for each entry.
         metric: key of a runtime.
 
     Returns:
-        In the order of the records; values are unchanged.
+        Runtimes in the order of the records; only intervals change.
     """
     values = [record.value(metric) for record in records]
     known = {
@@ -132,7 +132,7 @@ def across_processes(records: Sequence[RunRecord], metric: str) -> list[Value | 
 
 
 def _deviation(value: Value, processes: int) -> float:
-    """Standard deviation of the logarithms over processes, from Student's interval; 0 if none."""
+    """Standard deviation of logarithms over processes, from Student's interval; 0 without one."""
     if value.interval is None or value.interval.method != "student":
         return 0.0
     half = math.log(value.interval.high / value.interval.low) / 2
@@ -141,14 +141,14 @@ def _deviation(value: Value, processes: int) -> float:
 
 
 def _simultaneous_quantile(entries: int, freedom: int) -> float:
-    """Half-width of an interval, in standard errors, for which overlaps decide all pairs."""
+    """Half-width of an interval in standard errors, so that overlap is a test of all pairs."""
     pairs = max(entries * (entries - 1) // 2, 1)
     of_pairs = student_quantile(freedom, (1 - CONFIDENCE) / pairs) / math.sqrt(2)
     return max(of_pairs, student_quantile(freedom, 1 - CONFIDENCE))
 
 
 def _widened(value: Value, half: float) -> Value:
-    """A value whose interval reaches at least ``half`` to either side, in logarithms."""
+    """A value whose interval extends at least ``half`` to either side, in logarithms."""
     low, high = value.value * math.exp(-half), value.value * math.exp(half)
     interval = value.interval
     if half == 0 or (interval is not None and interval.low <= low and interval.high >= high):
@@ -166,11 +166,11 @@ class Noise:
     """The noise of a table's runtimes, as far as it is known.
 
     Attributes:
-        runtimes: by entry, then by metric, as of ``across_processes``; of the contestants, and of
-            the baseline if it is not among them.
-        processes: fewest that timed one of these entries.
-        baseline: name of the entry whose runtime is the scores' reference, or None.
-        drawn: by metric, as of ``drawn_runtimes``; empty where no shares were asked for.
+        runtimes: results of ``across_processes`` by entry, then by metric, for the contestants and
+            the baseline.
+        processes: smallest number of processes that timed one of these entries.
+        baseline: entry whose runtime is the reference of scores, or None.
+        drawn: result of ``drawn_runtimes`` by metric; empty without resampling.
     """
 
     runtimes: Mapping[str, Mapping[str, Value | Absent]]
@@ -188,19 +188,19 @@ def rank_stability(
     *,
     noise: Noise,
 ) -> RankStability:
-    """Ranks in runtime and in tracks that noise leaves possible.
+    """Ranks in runtime and in tracks that are possible within the noise.
 
     Two entries are tied in a runtime if their intervals overlap. In a track, an entry is ahead
-    beyond noise if its total is better in the worst case. In this case its own runtime is at the
-    worse end of its interval, and the other's at the better end.
+    beyond noise if its total is better in the worst case: its runtime at the worse end of its
+    interval, and the other entry's at the better end.
 
     Args:
-        contestants: as they were ranked.
-        ranks: of their metrics.
-        places: in the tracks.
-        tracks: as they were ranked.
-        references: by track.
-        noise: of the runtimes.
+        contestants: ranked entries.
+        ranks: their ranks by metric.
+        places: their places by track.
+        tracks: ranked tracks.
+        references: reference figures by track.
+        noise: noise of the runtimes.
     """
     noisy = [metric for metric in ranks if METRICS[metric].noisy]
     few = noise.processes < FEWEST_PROCESSES
@@ -238,7 +238,7 @@ def rank_stability(
 
 
 def _chained(ends: Sequence[Ends], before: Sequence[Ends]) -> list[Ends]:
-    """Ends in a track, followed by those in the track that separates its equal totals."""
+    """Append to the sort keys of a track those of the track that separates its equal totals."""
     return [
         {name: (best + first[name][0], worst + first[name][1]) for name, (best, worst) in o.items()}
         for o, first in product(ends, before)
@@ -246,14 +246,14 @@ def _chained(ends: Sequence[Ends], before: Sequence[Ends]) -> list[Ends]:
 
 
 def _possible(cases: Sequence[Ends], printed: Mapping[str, int]) -> dict[str, Stability]:
-    """Ranks that are left to each entry, the printed one always among them.
+    """Possible ranks of each entry; they always include the printed rank.
 
     Args:
-        cases: an entry is ahead of another beyond noise if its worst is better than the other's
-            best in all of them.
-        printed: rank of each entry.
+        cases: best and worst sort keys, in each case. An entry is ahead of another beyond noise if
+            its worst key is better than the other's best in every case.
+        printed: printed rank of each entry.
     """
-    # Places of the ends in order, int64 (entries, best and worst, cases).
+    # Position of each sort key in sorted order, int64 (entries, best and worst, cases).
     places = np.empty((len(printed), 2, len(cases)), dtype=np.int64)
     for case, ends in enumerate(cases):
         found = np.array([ends[name] for name in printed])
@@ -272,7 +272,7 @@ def _possible(cases: Sequence[Ends], printed: Mapping[str, int]) -> dict[str, St
 
 
 def _points_below(points: Ints, bounds: Ints) -> list[int]:
-    """How many points lie below each bound in all columns; both are int64 (N, columns)."""
+    """Number of points that are below each bound in all columns; both are int64 (N, columns)."""
     points = points[points[:, 0].argsort()]
     counts: list[int] = np.searchsorted(points[:, 0], bounds[:, 0]).tolist()
     if points.shape[1] == 1:
@@ -286,7 +286,7 @@ def _provisional(
     tracks: Sequence[Track],
     places: Mapping[str, Mapping[str, Standing]],
 ) -> RankStability:
-    """Of ranks that depend on runtimes of too few processes."""
+    """Rank stability of a table whose runtimes too few processes measured."""
     found: set[str] = set()
     for track in tracks:
         totals = [standing.total.order for standing in places[track.key].values()]
@@ -304,7 +304,7 @@ def _span(value: Value) -> Span:
 
 @dataclass(frozen=True, slots=True)
 class _Spread:
-    """How far noise may move what a formula reads; fields as of ``rank_stability``."""
+    """Ranges of a formula's inputs within the noise; fields as in ``rank_stability``."""
 
     ranks: Ranks
     spans: Mapping[str, Mapping[str, Span]]
@@ -320,7 +320,7 @@ class _Spread:
     def ends(
         self, contestants: Sequence[Contestant], track: Track, reference: Mapping[str, float]
     ) -> Ends:
-        """Orders of entries with their runtimes at the better and at the worse end of intervals."""
+        """Sort keys of entries, with runtimes at the better and at the worse end of intervals."""
         fixed = [(m, self.ranks[m]) for m in track.metrics if m not in self.spans]
         noisy = [(m, self.spans[m], self.held[m]) for m in track.metrics if m in self.spans]
         found: Ends = {}
@@ -332,7 +332,7 @@ class _Spread:
             orders: list[End] = []
             for end in (0, 1):
                 for metric, spans, held in noisy:
-                    # The baseline in relation to itself is no noise.
+                    # The ratio of the baseline to itself has no noise.
                     same = name == self.baseline and metric in theirs
                     values[metric] = theirs[metric] if same else spans[name][end]
                     ranks[metric] = held[name].high if end else held[name].low

@@ -1,4 +1,4 @@
-"""From figures to ranks and places: ranks per metric, totals per track, the Pareto front."""
+"""Compute ranks per metric, places per track and the Pareto front from figures."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 _SIGN = {"lower": 1, "higher": -1}
 RIVALS: Final = 64
-"""Entries that are compared at a time with all that are left on the front."""
+"""Number of entries that are compared at once with the remaining front."""
 
 Ranks = dict[str, dict[str, int]]
-"""By metric, then by entry."""
+"""Ranks by metric, then by entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,11 @@ class Contestant:
     """One entry that is ranked.
 
     Attributes:
-        name: unique.
+        name: unique name.
         values: metrics in base units.
-        ties: by metric, order among entries whose values are equal only because they were
-            printed rounded.
-        own_baseline: by metric, what the baseline took in the entry's own rounds, as a multiple of
-            a track's reference; metrics whose reference is of these rounds are left out.
+        ties: order among entries whose printed, rounded values are equal, by metric.
+        own_baseline: the baseline's runtime in the entry's own rounds, divided by the track's
+            reference, by metric. Metrics whose reference is from these rounds are left out.
     """
 
     name: str
@@ -42,7 +41,7 @@ class Contestant:
     own_baseline: Mapping[str, float] = field(default_factory=dict)
 
     def relative_to(self, references: Mapping[str, float]) -> Mapping[str, float]:
-        """What this entry's figures are set in relation to, from a track's references."""
+        """Reference figures for this entry, from a track's references."""
         own = self.own_baseline
         if not own:
             return references
@@ -50,7 +49,7 @@ class Contestant:
 
 
 class Standing(NamedTuple):
-    """An entry in a track: its total and its rank, 1 the best."""
+    """An entry's total and rank in a track; rank 1 is the best."""
 
     total: Total
     rank: int
@@ -85,14 +84,14 @@ def place_in_tracks(
     """Totals and ranks in each track.
 
     Args:
-        contestants: with every metric of the tracks.
-        ranks: as of ``rank_metrics``, of every metric of the tracks.
-        tracks: in the rule's order. If the track whose order should separate ties is missing, ties
-            are shared.
-        references: by track, what its formula sets figures in relation to.
+        contestants: entries with every metric of the tracks.
+        ranks: result of ``rank_metrics`` for every metric of the tracks.
+        tracks: tracks in the rule's order. If the track that separates ties is missing, tied
+            entries share the rank.
+        references: reference figures by track.
 
     Returns:
-        By track, then by entry.
+        Places by track, then by entry.
     """
     of_entry = {
         each.name: {metric: known[each.name] for metric, known in ranks.items()}
@@ -121,17 +120,17 @@ def pareto_front(
     metrics: Sequence[str],
     spans: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
 ) -> frozenset[str]:
-    """Names of those than which no other is better in one metric and worse in none.
+    """Names of the entries on the Pareto front: no other is better in one metric and worse in none.
 
     Args:
-        contestants: with these metrics.
-        metrics: to compare by.
-        spans: by metric, then by entry, lower and upper bound of a noisy value; values whose
+        contestants: entries with these metrics.
+        metrics: metrics to compare.
+        spans: lower and upper bound of a noisy value, by metric, then by entry. Values whose
             bounds overlap count as equal.
     """
 
     def bounds(metric: str) -> list[tuple[float, float]]:
-        """Best and worst of each, smaller the better."""
+        """Best and worst value of each entry; smaller is better."""
         known = (spans or {}).get(metric, {})
         values = [(each.name, each.values[metric]) for each in contestants]
         found = [known.get(name, (value, value)) for name, value in values]
@@ -141,10 +140,10 @@ def pareto_front(
 
     if not contestants:
         return frozenset()
-    # Places of the bounds in order, int32 (metrics, entries), are faster to compare than floats.
+    # Positions in sorted order, int32 (metrics, entries), are faster to compare than floats.
     spread = [np.unique(bounds(metric), return_inverse=True)[1] for metric in metrics]
     best, worst = np.array(spread, np.int32).reshape(len(metrics), -1, 2).transpose(2, 0, 1)
-    # Who is good in most metrics comes first, since it beats many.
+    # Entries that are good in most metrics come first, because they beat many others.
     order = best.argsort(axis=1).argsort(axis=1).sum(axis=0).argsort()
     front: Any = np.arange(len(contestants))
     for start in range(0, len(order), RIVALS):
