@@ -187,7 +187,7 @@ def measure_untimed(
         sr_folder: where SR images are written as PNG, or None.
         crops: parts of SR images that are kept, or None.
         on_step: called with the name of each step.
-        on_counting: called when only counting is left.
+        on_counting: called when only counting is left, which needs one CPU only.
         counted: count the entry too.
         on_loaded: called with the worker before images are upscaled; may make it do more.
         reference: gives eager torch's SR, with which a backend's is compared; None to have it
@@ -250,8 +250,8 @@ def measure_untimed(
                     on_step("measuring energy")
                     found.energy = _energy(session, pairs, protocol, protocol.energy, found.ready)
                 if counted:
-                    on_counting()
-                    samples = _count(session, entry, pairs, found, on_step=on_step)
+                    count = partial(_count, session, entry, pairs, found)
+                    samples = count(on_step=on_step, on_counting=on_counting)
             if beside is not None and found.ready.opening:
                 found.deployment = Deployment(
                     backend=protocol.forward.backend,
@@ -403,6 +403,7 @@ def _count(
     found: UntimedPass,
     *,
     on_step: Step,
+    on_counting: Callable[[], None],
 ) -> list[Sample]:
     """Fill in the counts. This comes last, because counters import and patch much of torch.
 
@@ -412,12 +413,15 @@ def _count(
     """
     on_step("counting")
     try:
-        if entry.interpreter is not None:
-            return draw_samples(session.upscale, pairs)
-        found.complexity = session.count_complexity()
+        if entry.interpreter is None:
+            found.complexity = session.count_complexity(on_counting)
+            return []
+        samples = draw_samples(session.upscale, pairs)
     except WorkerError as failure:
         found.complexity = failed(failure)
-    return []
+        return []
+    on_counting()
+    return samples
 
 
 def _require_image(session: WorkerSession, pairs: ImagePairs, found: UntimedPass) -> None:

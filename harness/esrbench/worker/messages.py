@@ -314,6 +314,12 @@ class Compiled(Frozen):
     event: Literal["compiled"] = "compiled"
 
 
+class Compared(Frozen):
+    """No answer yet, but a worker that counts has compared its copy with the network."""
+
+    event: Literal["compared"] = "compared"
+
+
 class Working(Frozen):
     """No answer yet, but another forward has ended; sent now and then in a long request."""
 
@@ -366,6 +372,7 @@ Reply = Annotated[
     | Built
     | Exported
     | Compiled
+    | Compared
     | Working
     | Failed,
     Field(discriminator="event"),

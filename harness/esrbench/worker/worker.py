@@ -206,7 +206,8 @@ class Conversation:
         from esrbench.worker.own import OwnAnswers
 
         if self.own is None:
-            self.own = OwnAnswers(worker)
+            tell_compared = partial(self.channel.send, {"event": "compared"})
+            self.own = OwnAnswers(worker, tell_compared)
         self.channel.send(*self.own.answer(request))
 
     def refuse(self, message: str) -> None:
