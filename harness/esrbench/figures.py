@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from esrbench.data.datasets import name_in_records
 from esrbench.entries.registry import default_registry, resolve_names
 from esrbench.reports import figures
-from esrbench.reports.comparing import build_comparison
-from esrbench.reports.comparison import with_columns
-from esrbench.reports.comparison_sources import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,16 +54,15 @@ def pareto(
     Raises:
         UsageError: matplotlib is missing, unknown names, or no entry has both metrics.
     """
-    newest = max(records, key=lambda record: record.created, default=None)
     registry = default_registry()
-    keys = dict.fromkeys(key for key in (x, y, area) if key is not None)
-    wanted = Wanted(
-        entries=tuple(resolve_names(registry, models)),
-        data=(name_in_records(data) if data else newest.data.name if newest else "urban100",),
-        scales=(scale or (newest.entry.scale if newest else 4),),
-        columns=tuple(keys),
+    comparison = figures.compare_for_chart(
+        records,
+        registry,
+        [x, y, *([] if area is None else [area])],
+        entries=resolve_names(registry, models),
+        data=data,
+        scale=scale,
         forward_class=forward_class,
         published=published,
     )
-    comparison = build_comparison(records, wanted, registry)
-    return figures.pareto(with_columns(comparison, keys), own=own, columns=columns, title=title)
+    return figures.pareto(comparison, own=own, columns=columns, title=title)

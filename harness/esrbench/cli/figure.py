@@ -81,7 +81,6 @@ def figure_command(
 
     The same records give the same bytes.
     """
-    from esrbench.data.datasets import name_in_records
     from esrbench.entries.registry import resolve_names
     from esrbench.reports import figures
     from esrbench.reports.figure_style import save
@@ -92,6 +91,7 @@ def figure_command(
     registry = open_registry()
     entries = resolve_names(registry, names or ())
     if kind in {"crops", "cost"}:
+        from esrbench.data.datasets import name_in_records
         from esrbench.ranking.selection import select_named
         from esrbench.reports.crops import choose_crop, write_crops
 
@@ -106,9 +106,6 @@ def figure_command(
             messages().print(chosen.reason, markup=False)
             write_crops(chosen, output, columns=column)
     else:
-        from esrbench.reports.comparing import build_comparison
-        from esrbench.reports.comparison import with_columns
-        from esrbench.reports.comparison_sources import Wanted
         from esrbench.reports.table import DAGGERS
 
         if kind == "ablation" and len(entries) < 2:  # noqa: PLR2004 - a parent and a variant
@@ -116,20 +113,18 @@ def figure_command(
             raise UsageError(
                 message, advice="Write `esrbench figure ablation PARENT VARIANT -o FILE`."
             )
-        newest = max(records, key=lambda record: record.created, default=None)
-        known = newest.data.name if newest else "urban100"
-        area = None if kind == "ablation" else area
-        wanted = Wanted(
-            entries=tuple(entries),
-            data=(name_in_records(data) if data else known,),
-            scales=(scale or (newest.entry.scale if newest else 4),),
-            columns=tuple(dict.fromkeys([x, y, *([area] if area else [])])),
+        third = [area] if area and kind == "pareto" else []
+        comparison = figures.compare_for_chart(
+            records,
+            registry,
+            [x, y, *third],
+            entries=entries,
+            data=data,
+            scale=scale,
             forward_class=forward_class,
             published=published,
         )
-        comparison = build_comparison(records, wanted, registry)
         print_notices(comparison.notices)
-        comparison = with_columns(comparison, wanted.columns)
         if kind == "ablation":
             drawn = figures.ablation(comparison, columns=column, title=title)
         else:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from esrbench.data.datasets import name_in_records
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
 from esrbench.records import Absent, Complexity
-from esrbench.reports.comparing import display_names
-from esrbench.reports.comparison import CellValue
+from esrbench.reports.comparing import build_comparison, display_names
+from esrbench.reports.comparison import CellValue, with_columns
+from esrbench.reports.comparison_sources import Wanted
 from esrbench.reports.details import OUTSIDE, block_shares
 from esrbench.reports.figure_style import (
     BLUE,
@@ -50,6 +52,45 @@ COSTS: Final[dict[str, tuple[str, str, Callable[[Block], int]]]] = {
     "memory written": (GREY, "....", lambda block: block.allocated_bytes),
 }
 """Colour, hatching and figure of each cost of a block."""
+
+
+def compare_for_chart(
+    records: Sequence[RunRecord],
+    registry: Registry,
+    metrics: Sequence[str],
+    *,
+    entries: Sequence[str] = (),
+    data: str | None = None,
+    scale: int | None = None,
+    forward_class: str | None = None,
+    published: bool = False,
+) -> Comparison:
+    """Compare entries on one data set and scale by the metrics of a chart, in their order.
+
+    Args:
+        records: of any data set and scale.
+        registry: knows scales and published figures.
+        metrics: keys of ``METRICS``: horizontal, vertical, and area.
+        entries: names; all with records if left out.
+        data: name of a data set; that of the newest record if left out.
+        scale: upscaling factor; that of the newest record if left out.
+        forward_class: label of a ``ForwardPolicy``; None for the newest run's.
+        published: published figures of networks that were not run.
+
+    Raises:
+        UsageError: as in ``build_comparison``.
+    """
+    newest = max(records, key=lambda record: record.created, default=None)
+    columns = tuple(dict.fromkeys(metrics))
+    wanted = Wanted(
+        entries=tuple(entries),
+        data=(name_in_records(data) if data else newest.data.name if newest else "urban100",),
+        scales=(scale or (newest.entry.scale if newest else 4),),
+        columns=columns,
+        forward_class=forward_class,
+        published=published,
+    )
+    return with_columns(build_comparison(records, wanted, registry), columns)
 
 
 def pareto(
