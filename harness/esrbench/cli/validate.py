@@ -49,8 +49,8 @@ def validate_command(
         bool,
         typer.Option(
             "--fix",
-            help="Write what was found into submission.toml: min_lr_size, pad_multiple, and bytes "
-            "and sha256 of the weights file.",
+            help="Write what was found into submission.toml: min_lr_size, pad_multiple, "
+            "data_range, and bytes and sha256 of the weights file.",
         ),
     ] = False,
     as_json: JsonOption = False,

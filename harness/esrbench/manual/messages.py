@@ -208,6 +208,17 @@ NOTICES: Final = {
         "count a version of torch's own operators, or declare `pure_torch`",
     ),
     # Entries and how they ran.
+    "output-range": Explanation(
+        "the first images do not resemble their LR images, although weights were given, and the "
+        "output has another range of values than the declared one",
+        "declare the `data_range` that the network takes and returns, 1 or 255; "
+        "`esrbench validate NAME` tries the other one",
+    ),
+    "unlike-input": Explanation(
+        "the first images, scaled down, have less than 20 dB PSNR to their LR images, at least "
+        "10 dB less than bicubic interpolation, although weights were given",
+        "check weights, data range, order of colours and normalisation",
+    ),
     "cuda-requests": Explanation(
         "the entry's code asks for CUDA, which led to the device of the run",
         "nothing; to avoid the notice, remove `.cuda()` and similar calls",

@@ -312,6 +312,8 @@ def _notices(untimed: Pass[UntimedPass], latency: Latency | Absent) -> Iterator[
     if isinstance(found.complexity, Complexity):
         yield from found.complexity.notices
     yield from untimed.notices
+    if found.unlike is not None:
+        yield found.unlike.notice()
     if found.deployment is not None:
         yield from _graph_notices(found.deployment, found.complexity)
         yield from _quantised_notices(found.deployment, untimed.protocol.forward)

@@ -24,6 +24,7 @@ from esrbench.records import Absent, Deployment, EntryIdentity, Quality, Softwar
 from esrbench.runs.builds import build
 from esrbench.runs.elsewhere import count_here, draw_samples, own_software, uncounted
 from esrbench.runs.equality import Beside
+from esrbench.runs.likeness import Likeness
 from esrbench.runs.passes import NOT_REACHED, UntimedPass
 from esrbench.runs.quality_pass import score_images
 from esrbench.weights.checkpoints import stored_elements
@@ -33,6 +34,8 @@ from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import numpy.typing as npt
 
     from esrbench.data.crops import CropFolder
     from esrbench.data.datasets import ImagePairs
@@ -46,6 +49,8 @@ if TYPE_CHECKING:
     from esrbench.worker.launcher import Launcher
     from esrbench.worker.messages import Ready
     from esrbench.worker.session import WorkerSession
+
+    Pixels = npt.NDArray[np.uint8]
 
 Step = Callable[[str], None]
 """Called with the name of each step as it begins."""
@@ -339,9 +344,16 @@ def _probe(
             # No other step would show that the network returns an image.
             _require_image(session, pairs, found)
     else:
+        likeness = Likeness(found.weights.data_range)
+
+        def upscale(lr: Pixels, image: str) -> Pixels:
+            sr = session.upscale(lr, image)
+            likeness.look(sr, lr, image, session.output_range)
+            return sr
+
         try:
             scores, digests = score_images(
-                session.upscale if beside is None else partial(beside.upscale, session.upscale),
+                upscale if beside is None else partial(beside.upscale, upscale),
                 pairs,
                 scale=entry.scale,
                 definition=protocol.quality,
@@ -360,6 +372,7 @@ def _probe(
             else:
                 definition = protocol.quality.describe(entry.scale)
                 found.quality = Quality(definition=definition, images=scores)
+                found.unlike = likeness.worst
     on_step("reading memory")
     try:
         found.memory = session.read_memory()

@@ -41,6 +41,7 @@ from esrbench.records import (
     WeightsIdentity,
     first_failure,
 )
+from esrbench.runs.likeness import UnlikeSr  # noqa: TC001 - pydantic reads it
 from esrbench.runs.store import ATTEMPT, SuiteGoneError, record_id
 from esrbench.runs.variants import TimedWindow  # noqa: TC001 - pydantic reads it
 from esrbench.worker.failure import KILLED
@@ -79,6 +80,7 @@ class UntimedPass(BaseModel, extra="forbid", allow_inf_nan=False):
         log_tail: the last output of the worker.
         deployment: as in ``RunRecord``.
         energy: as in ``RunRecord``.
+        unlike: an SR image that does not resemble its LR image, if the first images do not.
     """
 
     weights: WeightsIdentity
@@ -93,6 +95,7 @@ class UntimedPass(BaseModel, extra="forbid", allow_inf_nan=False):
     log_tail: str = ""
     deployment: Deployment | None = None
     energy: Energy | Absent | None = None
+    unlike: UnlikeSr | None = None
 
     @property
     def scored(self) -> bool:

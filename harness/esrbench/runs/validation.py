@@ -17,6 +17,7 @@ from esrbench.runs.builds import build
 from esrbench.runs.checks import Check, broken, claim_checks, folder_checks, kept
 from esrbench.runs.elsewhere import converted_state, draw_noise
 from esrbench.runs.evaluator import Entry, count_at_home
+from esrbench.runs.likeness import scene, unlike
 from esrbench.runs.sizes import find_sizes
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import WeightsChoice
     from esrbench.records import Complexity
+    from esrbench.runs.likeness import UnlikeSr
     from esrbench.sandbox.interpreters import Interpreter
     from esrbench.sandbox.tiers import IsolationChoice
     from esrbench.worker.launcher import Launcher
@@ -181,6 +183,8 @@ def _worker_checks(launcher: Launcher, entry: Entry, timeout_seconds: float) -> 
                 yield Check(name="deterministic", outcome="skipped", detail=detail)
             else:
                 yield from _repeat_checks(session, _repeat_side(descriptor))
+                if not random:
+                    yield _likeness_check(session, launcher, entry, timeout_seconds)
                 counts = _counted(session, ready, launcher, entry, timeout_seconds)
                 yield from _count_checks(counts, entry)
             if descriptor.prepare or descriptor.deploy:
@@ -339,6 +343,56 @@ def _repeat_checks(session: WorkerSession, side: int) -> Iterator[Check]:
         yield broken("depends on its input", "Two different inputs give the same SR.", fix)
     else:
         yield kept("depends on its input", "Different inputs give different SR.")
+
+
+def _likeness_check(
+    session: WorkerSession, launcher: Launcher, entry: Entry, timeout_seconds: float
+) -> Check:
+    """Check that SR resembles the LR image; if not, try the other data range.
+
+    It is a failed check only if the other data range is shown to be right.
+    """
+    name = "SR resembles LR"
+    lr = scene(_repeat_side(entry.descriptor))
+    found = _unlike(session, entry, lr)
+    if found is None:
+        return kept(name, "SR, scaled down, is like the LR image.")
+    white = 1 if found.data_range == 255 else 255  # noqa: PLR2004 - the other convention
+    other = _with_data_range(entry, white)
+    protocol = _protocol(entry.descriptor)
+    try:
+        with other.worker(launcher, protocol, timeout_seconds=timeout_seconds) as trial:
+            other.load(trial, protocol)
+            shown = _unlike(trial, other, lr) is None
+    except WorkerError:
+        shown = False
+    said = found.describe()
+    detail = f"{said[0].upper()}{said[1:]}."
+    if not shown:
+        return Check(name=name, outcome="warning", detail=detail, fix=found.advice)
+    declare: dict[str, int | str] = {"data_range": white}
+    fix = f"Declare {told(declare)}; SR then resembles the LR image."
+    if entry.descriptor.folder is not None:
+        fix = f"{fix} Write it into [model] of {MANIFEST_NAME}; --fix does it."
+    return broken(name, detail, fix).model_copy(update={"declare": declare})
+
+
+def _unlike(session: WorkerSession, entry: Entry, lr: npt.NDArray[np.uint8]) -> UnlikeSr | None:
+    sr = session.upscale(lr, "scene")
+    white = entry.weights.identity.data_range
+    return unlike(sr, lr, "a test image", data_range=white, output=session.output_range)
+
+
+def _with_data_range(entry: Entry, white: float) -> Entry:
+    """The entry, but with another declared data range."""
+    update = {"data_range": white}
+    released = entry.weights.released
+    weights = replace(
+        entry.weights,
+        identity=entry.weights.identity.model_copy(update=update),
+        released=None if released is None else released.model_copy(update=update),
+    )
+    return replace(entry, descriptor=entry.descriptor.model_copy(update=update), weights=weights)
 
 
 def _prepare_check(prepared: WorkerSession, trained: WorkerSession, entry: Entry) -> Check:

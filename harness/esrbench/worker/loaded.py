@@ -241,6 +241,7 @@ class Worker:
             self.guard.verify()
             sr = self.conversion.validate(output, request.lr_size)
             self.areas.deliver(self.conversion.to_pixels(sr, lr, enlarged))
+            low, high = (float(each) for each in sr.to(torch.float32).aminmax())
             if self.scored is None or lr.size < self.scored[0].size:
                 self.scored = (lr.copy(), sr.detach().to("cpu", copy=True))
         if usage is not None:
@@ -254,7 +255,7 @@ class Worker:
                     "peak_reserved_bytes": usage.reserved_bytes,
                 }
             )
-        return {"event": "settled"}
+        return {"event": "settled", "output_range": [low, high]}
 
     def forward(self, request: Request, answer: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """Upscale one image with the least overhead, and then check the state after the forward.

@@ -268,9 +268,13 @@ class Settled(Frozen):
     """Answer to ``Upscale`` and ``Calibrate``, and second answer to ``Forward``.
 
     SR is complete and finite, and all settings are as the protocol fixes them.
+
+    Attributes:
+        output_range: lowest and highest value of the output; only after ``Upscale``.
     """
 
     event: Literal["settled"] = "settled"
+    output_range: tuple[float, float] | None = None
 
 
 class Converted(Frozen):

@@ -111,10 +111,15 @@ class WorkerSession:
 
     Args:
         process: the worker, not yet started.
+
+    Attributes:
+        output_range: lowest and highest value of the network's last untimed output, as the worker
+            reports; None if it reported nothing.
     """
 
     def __init__(self, process: WorkerProcess) -> None:
         self.process = process
+        self.output_range: tuple[float, float] | None = None
         self._forward_seconds = self._settling_seconds = 0.0
         self._scale = 1
         self._input: Literal["lr", "bicubic-hr"] = "lr"
@@ -300,7 +305,8 @@ class WorkerSession:
         """
         self._poison(self._sr_size(lr))
         self.process.areas.reveal(lr, self._enlarged(lr))
-        self._ask(Upscale(input_name=name, lr_size=_size(lr)), Settled)
+        settled, _ = self._ask(Upscale(input_name=name, lr_size=_size(lr)), Settled)
+        self.output_range = settled.output_range
         return self.process.areas.take(self._sr_size(lr))
 
     def forward(self, lr: Pixels) -> Delivery:
