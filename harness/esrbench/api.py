@@ -242,6 +242,7 @@ def run(
         UsageError, WeightsError, DataError: before anything runs.
         RecordError: a record cannot be stored.
     """
+    from esrbench.runs.events import SuiteEvents
     from esrbench.runs.exports import quantised
     from esrbench.runs.plan import plan_suite
     from esrbench.runs.suite import run_suite
@@ -271,7 +272,7 @@ def run(
         own_precision=protocol is None,
     )
     known: list[RunRecord] = []
-    made = list(run_suite(suite, store, resume=resume, on_known=known.append))
+    made = list(run_suite(suite, store, resume=resume, events=SuiteEvents(on_known=known.append)))
     return [*known, *made]
 
 

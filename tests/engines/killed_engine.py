@@ -26,6 +26,7 @@ from esrbench.engines.opening import parse_settings
 from esrbench.entries.networks import resolve_weights
 from esrbench.errors import EsrbenchError
 from esrbench.runs.evaluator import Entry
+from esrbench.runs.events import SuiteEvents
 from esrbench.runs.plan import Suite
 from esrbench.runs.store import Store
 from esrbench.runs.suite import run_cell, run_suite
@@ -118,7 +119,9 @@ def submit(pairs_folder, results, engine_name, *options):
     data = ((pairs, pairs.identity()),)
     suite = Suite(tuple(entries), data, TWO_PROCESSES, open_launcher("subprocess"), baseline="net5")
     store = LoggingStore(Path(results))
-    for _ in run_suite(suite, store, resume=True, engine=engine, on_notice=tell):
+    for _ in run_suite(
+        suite, store, resume=True, engine=engine, events=SuiteEvents(on_notice=tell)
+    ):
         pass
 
 

@@ -15,6 +15,7 @@ from esrbench.records import Conditions
 from esrbench.runs import plan_file
 from esrbench.runs import suite as suite_of_runs
 from esrbench.runs.cells import CellState
+from esrbench.runs.events import SuiteEvents
 from esrbench.runs.forecast import forecast
 from esrbench.runs.suite import run_cell, run_suite
 from esrbench.sandbox import tiers
@@ -87,7 +88,9 @@ def test_an_engine_makes_what_a_suite_lacks_and_every_entry_meets_every_block(tr
 
 def test_a_cell_that_failed_is_made_again_and_named(trio, store, workers):
     engine, notices = Nodes(fails={2: crash, 4: crash}), []
-    records = list(run_suite(trio(), store, engine=engine, on_notice=notices.append))
+    records = list(
+        run_suite(trio(), store, engine=engine, events=SuiteEvents(on_notice=notices.append))
+    )
     assert sorted(each.status for each in records) == ["ok"] * 3
     assert engine.begun.count("untimed-0001") == 3
     assert [notice.code for notice in notices] == ["cell-failed"] * 2
@@ -106,7 +109,7 @@ def test_it_is_said_once_why_cells_wait(trio, store):
 
     notices = []
     with pytest.raises(KeyboardInterrupt):
-        list(run_suite(trio(), store, engine=Busy(), on_notice=notices.append))
+        list(run_suite(trio(), store, engine=Busy(), events=SuiteEvents(on_notice=notices.append)))
     assert [(each.code, each.message) for each in notices] == [("cells-wait", "no node has a GPU")]
 
 
@@ -193,7 +196,9 @@ def full(monkeypatch):
 def test_a_cell_on_a_full_disk_says_so_and_is_made_again(trio, store, workers, full):  # noqa: ARG001
     notices = []
     engine = Nodes(fails={2: lambda _: full(1)})
-    records = list(run_suite(trio(), store, engine=engine, on_notice=notices.append))
+    records = list(
+        run_suite(trio(), store, engine=engine, events=SuiteEvents(on_notice=notices.append))
+    )
     assert sorted(each.status for each in records) == ["ok"] * 3
     (notice,) = notices
     assert "untimed-0001 ended on n1 and lacks 1 pass" in notice.message
@@ -304,7 +309,10 @@ def test_cells_are_cancelled_with_their_submitter(trio, store, workers):  # noqa
 def test_cells_on_another_class_of_devices_end_and_say_so(trio, store, workers):
     engine, notices = Nodes(), []
     engine.device_class = "Another Processor"
-    assert list(run_suite(trio(), store, engine=engine, on_notice=notices.append)) == []
+    assert (
+        list(run_suite(trio(), store, engine=engine, events=SuiteEvents(on_notice=notices.append)))
+        == []
+    )
     assert len(notices) == 5 * Nodes.tries
     here = describe_environment(threads=1, accelerator=None).cpu
     assert notices[0].message.endswith(f": this node has {here}, expected Another Processor")
@@ -353,7 +361,11 @@ def test_cells_of_a_node_without_bubblewrap_go_elsewhere(trio, store, workers, m
         2: lambda _: monkeypatch.setattr(tiers, "obstacle", lambda _: missing),
         3: lambda _: monkeypatch.setattr(tiers, "obstacle", here),  # another node
     }
-    records = list(run_suite(trio(), store, engine=Nodes(fails=fails), on_notice=notices.append))
+    records = list(
+        run_suite(
+            trio(), store, engine=Nodes(fails=fails), events=SuiteEvents(on_notice=notices.append)
+        )
+    )
     assert [each.status for each in records] == ["ok"] * 3
     (notice,) = notices
     assert "untimed-0001 ended on n1 and lacks 1 pass (try 1 of 3): --isolation" in notice.message

@@ -7,6 +7,7 @@ from esrbench.metrics import METRICS
 from esrbench.probes.telemetry import Monitor
 from esrbench.protocol import TrustDesign
 from esrbench.records import Conditions
+from esrbench.runs.events import SuiteEvents
 from esrbench.runs.forecast import forecast
 from esrbench.runs.store import Store
 from esrbench.runs.suite import run_suite
@@ -54,9 +55,11 @@ def test_a_run_beside_load_has_no_runtime_and_is_repeated(suite, workers, taken,
 
     taken(0.0)
     known = []
-    (again,) = run_suite(suite, store, resume=True, on_known=known.append)
+    (again,) = run_suite(suite, store, resume=True, events=SuiteEvents(on_known=known.append))
     assert (again.status, known) == ("ok", [])
     assert again.measured("runtime_images") is not None
     # A run that is finished is not repeated.
-    assert list(run_suite(suite, store, resume=True, on_known=known.append)) == []
+    assert (
+        list(run_suite(suite, store, resume=True, events=SuiteEvents(on_known=known.append))) == []
+    )
     assert known == [again]

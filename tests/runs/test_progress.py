@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from esrbench.runs.cells import Cell
+from esrbench.runs.events import SuiteEvents
 from esrbench.runs.progress import SuiteProgress, Took, progress_of
 from esrbench.runs.suite import run_suite
 
@@ -81,7 +82,7 @@ def test_progress_is_said_in_a_line(fields, said):
 @pytest.mark.usefixtures("workers")
 def test_progress_is_told_as_each_pass_begins(trio, store):
     told = []
-    list(run_suite(trio(), store, on_progress=told.append))
+    list(run_suite(trio(), store, events=SuiteEvents(on_progress=told.append)))
     assert [each.passes for each in told] == [(index, 9) for index in range(9)]
     assert [each.entries for each in told] == [(0, 3)] * 7 + [(1, 3), (2, 3)]
     assert [each.entry for each in told[:3]] == ["one", "two", "three"]

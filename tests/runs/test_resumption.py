@@ -9,6 +9,7 @@ from esrbench.errors import MeasurementError, RegistrationError
 from esrbench.records import WeightsIdentity
 from esrbench.runs.assembly import assemble
 from esrbench.runs.documents import decode
+from esrbench.runs.events import SuiteEvents
 from esrbench.runs.fingerprint import expected_environment
 from esrbench.runs.forecast import forecast
 from esrbench.runs.making import Maker
@@ -46,7 +47,9 @@ def cut_short(suite, store, workers, at, **options):
 def resume(suite, store):
     """Records that were there, and those made."""
     known = []
-    return known, list(run_suite(suite, store, resume=True, on_known=known.append))
+    return known, list(
+        run_suite(suite, store, resume=True, events=SuiteEvents(on_known=known.append))
+    )
 
 
 @pytest.mark.parametrize(
@@ -214,7 +217,7 @@ def test_a_pass_that_is_lost_is_made_again_and_no_other(trio, store, workers, sp
     if spoil == "remove":
         path.unlink()
     notices = []
-    list(run_suite(trio(), store, resume=True, on_notice=notices.append))
+    list(run_suite(trio(), store, resume=True, events=SuiteEvents(on_notice=notices.append)))
     named = [(notice.code, path.name in notice.message) for notice in notices]
     assert named == ([("corrupt-record", True)] if spoil == "flip" else [])
     assert len(workers.networks()) == 3 + 1
@@ -254,12 +257,14 @@ def test_two_suites_of_one_plan_share_their_passes_and_make_each_record_once(tri
     planned = trio(order_seed=3, baseline="two")
     cut_short(planned, store, workers, 1)
     other_known, ours_known = [], []
-    ours = run_suite(planned, store, resume=True, on_known=ours_known.append)
+    ours = run_suite(planned, store, resume=True, events=SuiteEvents(on_known=ours_known.append))
     workers.networks()
     made = [next(ours)]
     # The other suite finds the passes of the first, and comes to the end before it.
     other = Store(store.folder, files=Hasty())
-    theirs = list(run_suite(planned, other, resume=True, on_known=other_known.append))
+    theirs = list(
+        run_suite(planned, other, resume=True, events=SuiteEvents(on_known=other_known.append))
+    )
     made += ours
     assert len(workers.networks()) == 3 * PASSES
     assert statuses(store) == ALL_OK
@@ -285,7 +290,7 @@ def test_of_a_pass_that_was_made_twice_the_first_counts_and_the_record_says_so(
 
     (untimed,) = (
         record.created
-        for record in run_suite(planned, store, resume=True, on_step=on_step)
+        for record in run_suite(planned, store, resume=True, events=SuiteEvents(on_step=on_step))
         if record.entry.name == "two"
     )
     assert statuses(store) == ALL_OK
@@ -300,7 +305,12 @@ def test_a_suite_that_another_process_ended_makes_nothing_more(trio, store, work
     planned = trio()
     cut_short(planned, store, workers, 1)
     known = []
-    records = run_suite(planned, store, resume=True, on_known=known.append, on_step=drop(store, 4))
+    records = run_suite(
+        planned,
+        store,
+        resume=True,
+        events=SuiteEvents(on_known=known.append, on_step=drop(store, 4)),
+    )
     assert list(records) == []
     assert (known, workers.networks()[:4]) == ([], ["one", "two", "three", "one"])
 
@@ -335,7 +345,7 @@ def test_a_pass_is_on_the_disk_before_the_next_begins(trio, store, workers):
         if step.startswith("loading"):
             kept.append(len([*store.passes.glob("*/*.*.json")]))
 
-    list(run_suite(trio(), store, on_step=on_step))
+    list(run_suite(trio(), store, events=SuiteEvents(on_step=on_step)))
     assert kept == list(range(9))
     assert workers.networks()[:3] == list(NAMES)
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from esrbench.runs.events import SuiteEvents
 from esrbench.runs.passes import CellReport, PassFolder
 from esrbench.runs.status import DIED, DeviceProgress, Onlooker
 from esrbench.runs.suite import run_suite
@@ -24,7 +25,7 @@ def begin(suite, store, passes, **fields):
             raise CutError
 
     with pytest.raises(CutError):
-        list(run_suite(suite, store, on_progress=until, **fields))
+        list(run_suite(suite, store, events=SuiteEvents(on_progress=until), **fields))
     (name,) = store.suites()
     return PassFolder.open(store, name, print)
 
@@ -44,7 +45,7 @@ def test_an_onlooker_sees_what_the_run_tells(trio, store):
         assert status.in_use
         seen.append(status)
 
-    list(run_suite(trio(), store, on_progress=look))
+    list(run_suite(trio(), store, events=SuiteEvents(on_progress=look)))
     assert len(seen) == 9
     (machine,) = seen[5].machines
     newest = machine.newest

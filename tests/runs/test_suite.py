@@ -9,6 +9,7 @@ from esrbench.entries.registry import Registry
 from esrbench.errors import RecordError, RegistrationError, UsageError
 from esrbench.records import Absent, Latency, Quality
 from esrbench.runs.documents import read_any
+from esrbench.runs.events import SuiteEvents
 from esrbench.runs.plan import plan_entries, plan_suite
 from esrbench.runs.store import Store
 from esrbench.runs.suite import run_suite
@@ -42,7 +43,10 @@ def test_one_entry_s_failure_does_not_stop_the_suite(plan, store, registry, quic
     suite = plan("team-broken", "failstobuild", "nearest")
     steps = []
     on_step = lambda entry, step: steps.append((entry, step))  # noqa: E731
-    records = {record.entry.name: record for record in run_suite(suite, store, on_step=on_step)}
+    records = {
+        record.entry.name: record
+        for record in run_suite(suite, store, events=SuiteEvents(on_step=on_step))
+    }
     assert records["nearest"].status == "ok", records["nearest"].cause
     assert records["failstobuild"].cause == "load-error: no room for x4"
     broken = records["team-broken"]
@@ -77,7 +81,9 @@ def test_an_unwritable_results_folder_is_found_before_anything_runs(plan, tmp_pa
     steps = []
     suite, store = plan("nearest"), Store(tmp_path / "results")
     with pytest.raises(RecordError, match="records cannot be written"):
-        next(run_suite(suite, store, on_step=lambda _, step: steps.append(step)))
+        next(
+            run_suite(suite, store, events=SuiteEvents(on_step=lambda _, step: steps.append(step)))
+        )
     assert steps == []
 
 
@@ -133,7 +139,7 @@ def test_entries_are_interleaved_in_a_random_order_that_is_recorded(trio, store)
             loads.append(entry)
 
     suite = trio(processes=4, order_seed=3, baseline="two")
-    records = list(run_suite(suite, store, on_step=on_step))
+    records = list(run_suite(suite, store, events=SuiteEvents(on_step=on_step)))
     rounds = [loads[first : first + 3] for first in range(0, 12, 3)]
     assert all(sorted(order) == ["one", "three", "two"] for order in rounds)
     assert len({tuple(order) for order in rounds}) > 1
@@ -164,7 +170,7 @@ def test_what_was_measured_before_an_interruption_is_kept_and_said_to_be_so(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(run_suite(trio(), store, on_step=on_step))
+        list(run_suite(trio(), store, events=SuiteEvents(on_step=on_step)))
     records, notices = store.load()
     assert notices == []
     counts = [

@@ -118,6 +118,7 @@ def execute(
     Returns:
         The records that were made, and whether a suite was interrupted.
     """
+    from esrbench.runs.events import SuiteEvents
     from esrbench.runs.suite import run_suite
 
     records: list[RunRecord] = []
@@ -154,11 +155,13 @@ def execute(
                 store=store,
                 resume=resume,
                 engine=engine,
-                on_step=on_step,
-                on_known=on_known,
-                on_notice=lambda notice: print_notices([notice]),
-                on_progress=on_progress,
-                on_scored=on_scored,
+                events=SuiteEvents(
+                    on_step=on_step,
+                    on_known=on_known,
+                    on_notice=lambda notice: print_notices([notice]),
+                    on_progress=on_progress,
+                    on_scored=on_scored,
+                ),
                 timeout_seconds=timeout_seconds,
                 entry_seconds=entry_seconds,
             )

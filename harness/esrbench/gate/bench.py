@@ -31,6 +31,7 @@ from esrbench.records import Absent, Complexity
 from esrbench.runs.builds import build
 from esrbench.runs.elsewhere import converted_state, own_software
 from esrbench.runs.evaluator import Entry
+from esrbench.runs.events import SuiteEvents
 from esrbench.runs.inspection import count_models, count_moved
 from esrbench.runs.plan import Suite, require_possible
 from esrbench.runs.store import Store
@@ -274,7 +275,7 @@ class Bench:
             for record in run_suite(
                 suite,
                 Store(Path(folder)),
-                on_step=lambda _entry, step: self.on_step(subject.name, step),
+                events=SuiteEvents(on_step=lambda _entry, step: self.on_step(subject.name, step)),
                 timeout_seconds=self.request.timeout_seconds,
             ):
                 name = by_digest[record.data.digest]

@@ -13,6 +13,7 @@ from esrbench.plaintext import plural
 from esrbench.records import Latency
 from esrbench.runs.assembly import assemble
 from esrbench.runs.cells import cut
+from esrbench.runs.events import SILENT
 from esrbench.runs.fingerprint import anywhere, expected_environment, fingerprint
 from esrbench.runs.making import Maker
 from esrbench.runs.passes import Pass, PassFolder, UntimedPass
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from esrbench.records import DataIdentity, Environment, Notice, RunRecord
+    from esrbench.records import DataIdentity, Environment, RunRecord
     from esrbench.runs.cells import Engine
+    from esrbench.runs.events import SuiteEvents
     from esrbench.runs.plan import Suite
-    from esrbench.runs.progress import SuiteProgress
 
 UNFINISHED = frozenset({"interrupted", "infra-error", "busy-machine"})
 """Statuses of runs that are made again."""
@@ -42,11 +43,7 @@ def run_suite(
     *,
     resume: bool = False,
     engine: Engine | None = None,
-    on_step: Callable[[str, str], None] = lambda _entry, _step: None,
-    on_known: Callable[[RunRecord], None] = lambda _record: None,
-    on_notice: Callable[[Notice], None] = lambda _notice: None,
-    on_progress: Callable[[SuiteProgress], None] = lambda _progress: None,
-    on_scored: Callable[[RunRecord], None] = lambda _record: None,
+    events: SuiteEvents = SILENT,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     entry_seconds: float = DEFAULT_ENTRY_SECONDS,
 ) -> Iterator[RunRecord]:
@@ -71,12 +68,7 @@ def run_suite(
             not end can be resumed, because records have no SR images.
         engine: makes the passes elsewhere, on machines that see this store and all files of the
             plan under the same paths; None for this process.
-        on_step: called with the entry and the step when a step begins in this process.
-        on_known: called with each record that existed before.
-        on_notice: called with a notice for each unreadable pass of an earlier suite, which is made
-            again, and for each failed cell of an engine.
-        on_progress: called with the progress of the suite when a pass begins.
-        on_scored: called with an entry's record so far, after this process scored and counted it.
+        events: functions that are called while the suite runs.
         timeout_seconds: deadline of each request to a worker.
         entry_seconds: longest time of all workers of an entry together, on each data set.
 
@@ -94,13 +86,10 @@ def run_suite(
     session = _Session(
         suite,
         store,
-        Maker(secrets.token_hex(8), on_step=on_step, timeout_seconds=timeout_seconds),
+        Maker(secrets.token_hex(8), on_step=events.on_step, timeout_seconds=timeout_seconds),
         expected_environment(suite.protocol, suite.launcher.sandbox.tier),
         entry_seconds,
-        on_known,
-        on_progress,
-        on_notice,
-        on_scored,
+        events,
         engine,
     )
     yield from session.run(resume=resume)
@@ -186,15 +175,12 @@ class _Session:
     maker: Maker
     environment: Environment
     entry_seconds: float
-    on_known: Callable[[RunRecord], None]
-    on_progress: Callable[[SuiteProgress], None]
-    on_notice: Callable[[Notice], None]
-    on_scored: Callable[[RunRecord], None]
+    events: SuiteEvents
     engine: Engine | None
 
     def run(self, *, resume: bool) -> Iterator[RunRecord]:
         """Yield records after they are stored; existing records are passed to ``on_known``."""
-        suite, on_notice = self.suite, self.on_notice
+        suite, on_notice = self.suite, self.events.on_notice
         # Fingerprints describe the files before anything runs.
         fingerprints = expected_fingerprints(
             suite, self.environment, elsewhere=self.engine is not None
@@ -222,7 +208,7 @@ class _Session:
                     told.add(record.run_id)
                     complete = complete and (self.engine is None or not _lacks_passes(record))
                     if before.get(record.run_id) == record:
-                        self.on_known(record)
+                        self.events.on_known(record)
                     else:
                         yield record
                 if complete:
@@ -232,7 +218,7 @@ class _Session:
             for record in self.store.load()[0]:
                 newer = record.created >= folder.beginning.created
                 if record.fingerprint in ours and newer and record.run_id not in told:
-                    self.on_known(record)
+                    self.events.on_known(record)
 
     def _records(
         self,
@@ -291,9 +277,7 @@ class _Session:
                 plan,
                 folder,
                 self.maker,
-                self.on_progress,
-                self.on_notice,
-                self.on_scored,
+                self.events,
                 self.engine,
             )
             yield from self._measured(on_data, stored)

@@ -20,6 +20,7 @@ from esrbench.plaintext import plural
 from esrbench.records import Notice
 from esrbench.runs.assembly import assemble
 from esrbench.runs.cells import InProcess, phases
+from esrbench.runs.events import SILENT
 from esrbench.runs.passes import CellReport, Pass, SharedRounds, TimedPass, UntimedPass
 from esrbench.runs.plan import plan_passes
 from esrbench.runs.progress import SuiteProgress, Took, progress_of
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from esrbench.data.datasets import ImagePairs
     from esrbench.records import DataIdentity, Environment, RunRecord
     from esrbench.runs.cells import Cell, CellState, Engine
+    from esrbench.runs.events import SuiteEvents
     from esrbench.runs.making import Maker
     from esrbench.runs.null_times import NullTimes
     from esrbench.runs.passes import FoundT, PassFolder
@@ -133,9 +135,7 @@ class SuiteOnData:
         plan: all passes, in order.
         folder: holds the passes.
         maker: makes missing passes.
-        on_progress: called with the progress of the suite when a pass begins.
-        on_notice: called with a notice for each failed cell.
-        on_scored: called with an entry's record so far, after it is scored and counted.
+        events: functions that are called while the passes are made.
         engine: has the cells made; None for this process.
         states: known states of cells, by id.
         null: times the null network, in this process.
@@ -151,9 +151,7 @@ class SuiteOnData:
     plan: Sequence[PlannedPass]
     folder: PassFolder
     maker: Maker
-    on_progress: Callable[[SuiteProgress], None] = lambda _: None
-    on_notice: Callable[[Notice], None] = lambda _: None
-    on_scored: Callable[[RunRecord], None] = lambda _: None
+    events: SuiteEvents = SILENT
     engine: Engine | None = None
     states: dict[str, State] = field(default_factory=dict)
     gave_up: bool = False
@@ -205,7 +203,7 @@ class SuiteOnData:
                 waits = {each.said for each in states.values() if each.state == "waiting"}
                 for said in sorted(waits - told - {""}):
                     advice = "Cells wait for some time. Start what they need, or request less."
-                    self.on_notice(Notice(code="cells-wait", message=said, advice=advice))
+                    self.events.on_notice(Notice(code="cells-wait", message=said, advice=advice))
                 told |= waits
                 for cell in tuple(left.values()):
                     state = states.get(cell.id)
@@ -243,7 +241,7 @@ class SuiteOnData:
                 continue
             made = self.made[planned.entry.descriptor.name]
             self.folder.require()
-            self.on_progress(self._progress(planned))
+            self.events.on_progress(self._progress(planned))
             with self.maker.alone(planned):
                 # Another process may have made this pass while we waited for the device.
                 if self._take_over(planned):
@@ -252,7 +250,7 @@ class SuiteOnData:
                 if planned.index is None:
                     make = partial(self.maker.untimed, planned)
                     made.untimed = self._made_sound(planned, make, start_next)
-                    self.on_scored(self._record(made, made.untimed, self.folder.attempts()))
+                    self.events.on_scored(self._record(made, made.untimed, self.folder.attempts()))
                 elif made.untimed is None:
                     continue  # the untimed pass that it needs is missing
                 else:
@@ -356,7 +354,7 @@ class SuiteOnData:
             if self._wanted(planned) and planned.name in names and self._take_over(planned)
         ]
         if new and self.engine is not None:
-            self.on_progress(self._progress(new[-1]))
+            self.events.on_progress(self._progress(new[-1]))
 
     def _tell(self, cell: Cell, state: CellState | None, tried: int, tries: int) -> None:
         if self.engine is None:
@@ -376,7 +374,7 @@ class SuiteOnData:
             )
         )
         advice = "It is submitted again." if tried < tries else "Other cells go on; use --resume."
-        self.on_notice(Notice(code="cell-failed", message=f"{message}{said}", advice=advice))
+        self.events.on_notice(Notice(code="cell-failed", message=f"{message}{said}", advice=advice))
 
     def _give_up(self, cell: Cell) -> None:
         """Go on without the passes of a cell; their last attempts, if any, give the reason."""
