@@ -34,6 +34,7 @@ _IN_ASCII = {
     "\N{DAGGER}": "+",
     "\N{DOUBLE DAGGER}": "++",
     "\N{SECTION SIGN}": "~",
+    "\N{PILCROW SIGN}": "^",
     "\N{BULLET}": "*",
     "\N{HORIZONTAL ELLIPSIS}": "...",
     "\N{RIGHTWARDS ARROW}": "->",

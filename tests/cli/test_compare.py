@@ -3,7 +3,7 @@ import json
 import sys
 
 import pytest
-from builders import run
+from builders import run, write_files
 
 from esrbench.cli.compare import compare_command
 from esrbench.errors import UsageError
@@ -142,3 +142,57 @@ def test_a_folder_is_told_as_run_takes_it(make_record, tmp_path, capsys):
         assert "31.50" in capsys.readouterr().out
     compare_command(data=["mine"], folder=store.folder)
     assert "31.50" in capsys.readouterr().out
+
+
+CLAIMING = """schema = 1
+
+[model]
+name = "team-claims"
+factory = "model:Net"
+scales = [4]
+
+[team]
+name = "Team"
+contact = "somebody"
+
+[claims]
+params = 0.4e6
+
+[[claims.psnr]]
+db = 32.5
+data = "set5"
+channel = "y"
+"""
+
+
+def test_claims_of_an_entry_that_was_not_run_are_marked_as_claims(in_process, work):
+    write_files(work / "team-claims", {"submission.toml": CLAIMING, "model.py": ""})
+    given = ["compare", "./team-claims", "rfdn-paper", "--published", "--data", "set5"]
+    table = in_process(*given, "--scale", "4", "--format", "markdown")
+    assert table.returncode == 0, table.stderr
+    (own,) = [row for row in table.stdout.splitlines() if "32.50" in row]
+    (other,) = [row for row in table.stdout.splitlines() if "32.24" in row]
+    assert own.count("¶") == 2  # parameters and PSNR
+    assert "†" not in own
+    assert "†" in other
+    assert "¶" not in other
+    said = "¶ Claimed by the authors in submission.toml, not measured here: team-claims (x4)."
+    assert said in table.stdout
+    latex = in_process(*given, "--scale", "4", "--format", "latex").stdout
+    assert r"$^{\P}$" in latex
+    document = in_process(*given, "--scale", "4", "--format", "csv").stdout
+    assert "claimed" in document
+
+
+def test_a_chart_names_the_commands_for_what_was_not_run(in_process, work):
+    pytest.importorskip("matplotlib")
+    given = ["figure", "pareto", "--data", "set5", "--scale", "4", "-o", work / "f.svg"]
+    refused = in_process(*given, "imdn", "rfdn")
+    assert refused.returncode == 2
+    assert "esrbench run imdn rfdn --data set5 --scale 4" in refused.stderr
+    plain = CLAIMING.partition("[claims]")[0]
+    write_files(work / "submissions/team-claims", {"submission.toml": plain, "model.py": ""})
+    drawn = in_process(*given, "rfdn-paper", "submissions/team-claims", "--published")
+    assert drawn.returncode == 0, drawn.stderr
+    assert "to draw the entries that were not run, run:" in drawn.stderr
+    assert "  esrbench run team-claims --data set5 --scale 4" in drawn.stderr

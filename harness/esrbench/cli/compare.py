@@ -13,6 +13,7 @@ from esrbench.cli.console import (
     QuietOption,
     messages,
     open_registry,
+    print_commands,
     print_notices,
     progress_bar,
 )
@@ -85,7 +86,9 @@ def compare_command(
     forward_class: ClassOption = None,
     published: Annotated[
         bool,
-        typer.Option("--published", help="Show published figures of networks that were not run."),
+        typer.Option(
+            "--published", help="Show published or claimed figures of networks that were not run."
+        ),
     ] = False,
     table_format: FormatOption = "terminal",
     caption: Annotated[
@@ -151,10 +154,7 @@ def compare_command(
     table = comparison_table(comparison)
     table = replace(table, caption=caption or table.caption)
     print_table(table, table_format, label=label, notes=notes, as_json=as_json)
-    if comparison.commands:
-        messages().print("hint: to fill the table, run:", markup=False)
-        for command in comparison.commands:
-            messages().print(f"  {command}", markup=False)
+    print_commands("to fill the table", comparison.commands)
 
 
 def _by_backends(

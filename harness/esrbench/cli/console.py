@@ -21,7 +21,7 @@ from esrbench.plaintext import in_ascii, line, plural, sentence, visible
 from esrbench.reports.formats.json import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.progress import Progress
@@ -177,6 +177,14 @@ def progress_bar(*, quiet: bool = False, eta: bool = True) -> Progress:
         transient=True,
         auto_refresh=not quiet,
     )
+
+
+def print_commands(why: str, commands: Sequence[str]) -> None:
+    """Print a hint on stderr: what for, and the commands to run, each on its own line."""
+    if commands:
+        messages().print(f"hint: {why}, run:", markup=False)
+    for command in commands:
+        messages().print(f"  {command}", markup=False)
 
 
 def print_json(document: Any) -> None:

@@ -11,6 +11,7 @@ from esrbench.cli.console import (
     JsonOption,
     messages,
     open_registry,
+    print_commands,
     print_json,
     print_notices,
 )
@@ -132,6 +133,7 @@ def figure_command(
         for note in figures.notes_below(comparison):
             messages().print(f"note: {f'{DAGGERS[note.mark]} {note.text}'.lstrip()}", markup=False)
         save(drawn, output)
+        print_commands("to draw the entries that were not run", comparison.commands)
     if as_json:
         print_json({"file": str(output), "kind": kind})
     else:

@@ -245,6 +245,8 @@ class _Cells:
         was_run = any(at in self.choice.runs or at in self.choice.incomparable for at in ours)
         figures = [self.printed.get((name, c.metric, scale, c.data)) for c in self.columns]
         published = not was_run and any(figures)
+        claimed = published and name in self.known and self.known[name].folder is not None
+        missing = "not claimed" if claimed else "not published"
         runs = [self.choice.runs[at] for at in ours if at in self.choice.runs]
         paper = self.known[name].paper if name in self.known else None
         return Line(
@@ -255,9 +257,12 @@ class _Cells:
             scale=scale,
             role=role,
             published=published,
+            claimed=claimed,
             weights=runs[0].entry.weights.source if runs else None,
             cells=tuple(
-                _published(column, figure) if published else self._measured(name, scale, column)
+                _published(column, figure, missing)
+                if published
+                else self._measured(name, scale, column)
                 for column, figure in zip(self.columns, figures, strict=True)
             ),
         )
@@ -315,9 +320,9 @@ class _Cells:
         return None if isinstance(value, Absent) else value
 
 
-def _published(column: Column, figure: PublishedFigure | None) -> CellValue | Absent:
+def _published(column: Column, figure: PublishedFigure | None, missing: str) -> CellValue | Absent:
     if figure is None:
-        return Absent(kind="unavailable", reason="not published")
+        return Absent(kind="unavailable", reason=missing)
     shown = METRICS[column.metric].format(figure.value)
     return CellValue(value=figure.value, shown=shown, source=figure.source)
 

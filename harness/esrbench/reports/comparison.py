@@ -73,7 +73,8 @@ class Line(Frozen):
         citation: key of its publication.
         year: year of its publication.
         role: role of the entry; a ``floor`` stands first and is never best.
-        published: no figure was measured here; all are from publications.
+        published: no figure was measured here; all are from publications or claimed.
+        claimed: the authors of a submission claim them in its manifest.
         weights: source of the weights that ran; None if nothing ran.
         cells: parallel to the table's columns.
     """
@@ -85,6 +86,7 @@ class Line(Frozen):
     scale: int
     role: Role
     published: bool
+    claimed: bool = False
     weights: str | None
     cells: tuple[CellValue | Absent, ...]
 
@@ -92,6 +94,13 @@ class Line(Frozen):
     def filled(self) -> bool:
         """Whether it has a figure."""
         return any(isinstance(cell, CellValue) for cell in self.cells)
+
+    @property
+    def mark(self) -> Literal["", "published", "claimed"]:
+        """The mark of its figures; none if they were measured."""
+        if not self.published:
+            return ""
+        return "claimed" if self.claimed else "published"
 
 
 class Comparison(Tabular):
@@ -243,8 +252,7 @@ def _row(line: Line, printed: Sequence[Sequence[int]]) -> tuple[TableCell, ...]:
         if all(isinstance(cell, Absent) for cell in held):
             cells.append(plain(MISSING, "faint"))
         else:
-            mark: Mark = "published" if line.published else ""
-            cells.append(TableCell(tuple(map(_span, held)), mark))
+            cells.append(TableCell(tuple(map(_span, held)), line.mark))
     return tuple(cells)
 
 
@@ -284,5 +292,5 @@ def _record(line: Line, comparison: Comparison, data: str) -> dict[str, Any]:
     reasons = [f"{key}: {cell.reason}" for key, cell in cells.items() if isinstance(cell, Absent)]
     sources = dict.fromkeys(c.source for c in cells.values() if not isinstance(c, Absent))
     if sources:
-        record["origin"] = "published" if line.published else "measured"
+        record["origin"] = line.mark or "measured"
     return record | {"missing": "; ".join(reasons), "sources": "; ".join(sources)}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from esrbench.records import RunRecord
     from esrbench.reports.comparison import Column, Comparison, Line
     from esrbench.reports.comparison_sources import Choice, PublishedKey
+    from esrbench.reports.table import Mark
 
 
 def notes_on(
@@ -33,9 +34,13 @@ def notes_on(
         choice: the runs behind it.
         printed: published figures, if they are wanted.
     """
-    if any(line.published and line.filled for line in comparison.lines):
+    filled = [line for line in comparison.lines if line.filled]
+    if any(line.mark == "published" for line in filled):
         said = "Published figures of networks that were not run; conditions may differ."
         yield Note(said, "published")
+    if claims := [line for line in filled if line.mark == "claimed"]:
+        said = f"Claimed by the authors in submission.toml, not measured here: {_named(claims)}."
+        yield Note(said, "claimed")
     if printed:
         yield from _own_alone(comparison, printed)
     for source, said in WEIGHTS_NOTES.items():
@@ -121,16 +126,17 @@ def _where_run(run: RunRecord, comparison: Comparison) -> str:
 
 def _sources(comparison: Comparison) -> Iterator[Note]:
     """Sources of published figures, with the networks and metrics that come from each."""
-    sources: dict[str, dict[str, dict[str, None]]] = {}
+    sources: dict[tuple[str, Mark], dict[str, dict[str, None]]] = {}
     for line in comparison.lines:
         for column, cell in zip(comparison.columns, line.cells, strict=True):
             if line.published and isinstance(cell, CellValue):
-                labels = sources.setdefault(cell.source, {}).setdefault(line.display_name, {})
+                of_source = sources.setdefault((cell.source, line.mark), {})
+                labels = of_source.setdefault(line.display_name, {})
                 labels[METRICS[column.metric].label] = None
-    for source, entries in sources.items():
+    for (source, mark), entries in sources.items():
         by_labels = grouped((", ".join(labels), entry) for entry, labels in entries.items())
         said = "; ".join(f"{labels} of {', '.join(names)}" for labels, names in by_labels.items())
-        yield Note(f"{source}: {said}.", "published")
+        yield Note(f"{source}: {said}.", mark)
 
 
 def _missing(comparison: Comparison, *, failed: bool) -> Iterator[Note]:

@@ -154,7 +154,8 @@ def ablation(comparison: Comparison, *, columns: int = 1, title: str = "") -> Fi
         name = first.display_name
         what = "no variant" if parent.entry == 0 else f"not {name}, the parent,"
         message = f"{what} has both {x.label} and {y.label}"
-        raise UsageError(message, advice="Measure the parent and its variants by `esrbench run`.")
+        advice = "Measure the parent and its variants by `esrbench run`."
+        raise UsageError(message, advice=_measuring(comparison, advice))
     with styled(WIDTHS[columns], HEIGHTS[columns]) as figure:
         axes = _axes(figure, [parent, *variants], x, y)
         arrow = {"arrowstyle": "-|>", "color": "0.35", "lw": 0.8, "shrinkA": 5, "shrinkB": 5}
@@ -278,8 +279,16 @@ def _points(comparison: Comparison, x: Metric, y: Metric, area: Metric | None) -
         )
     if not points:
         message = f"no entry has both {x.label} and {y.label}"
-        raise UsageError(message, advice="Run entries with `esrbench run`, or add --published.")
+        advice = "Run entries with `esrbench run`, or add --published."
+        raise UsageError(message, advice=_measuring(comparison, advice))
     return points
+
+
+def _measuring(comparison: Comparison, otherwise: str) -> str:
+    """Advice with the commands that measure what is missing, or other advice without any."""
+    if not comparison.commands:
+        return otherwise
+    return "\n".join(["Measure first:", *comparison.commands])
 
 
 def _axes(figure: Figure, points: Sequence[Point], x: Metric, y: Metric) -> Any:
@@ -355,7 +364,12 @@ def notes_below(comparison: Comparison) -> list[Note]:
         reasons = [f"{metric.label}: {cell.reason}" for metric, cell in absent.items()]
         told = "; ".join(reasons) or f"{across.label} is 0"
         left_out.append(f"{line.display_name} ({told})")
-    notes = [note for note in comparison.notes if note.mark != "published"]
+    # Charts do not mark published and claimed figures; the note on claims names the entries.
+    notes = [
+        Note(note.text) if note.mark == "claimed" else note
+        for note in comparison.notes
+        if note.mark != "published"
+    ]
     return [*notes, *([Note(f"Not drawn: {', '.join(left_out)}.")] if left_out else [])]
 
 

@@ -27,7 +27,7 @@ CELL_CHARACTERS: Final = 3000
 Tone = Literal["plain", "best", "second", "strong", "good", "doubtful", "wrong", "faint"]
 """The tone of a text. All formats show the first four; terminals colour the others."""
 
-Mark = Literal["", "published", "demo", "random"]
+Mark = Literal["", "published", "claimed", "demo", "random"]
 """The mark of a cell that a reader must know more about; a note with the same mark explains it."""
 
 Align = Literal["left", "right", "center"]
@@ -35,6 +35,7 @@ Align = Literal["left", "right", "center"]
 DAGGERS: dict[Mark, str] = {
     "": "",
     "published": "\N{DAGGER}",
+    "claimed": "\N{PILCROW SIGN}",
     "demo": "\N{DOUBLE DAGGER}",
     "random": "\N{SECTION SIGN}",
 }

@@ -51,6 +51,7 @@ _LETTERS: Final = {
     "†": r"$\dagger$",
     "‡": r"$\ddagger$",
     "§": r"\S{}",
+    "¶": r"\P{}",
     "•": r"$\bullet$",
     "→": r"$\rightarrow$",
 }
@@ -138,6 +139,12 @@ MARKUP: Final = Markup(
     text=latex_text,
     tones={"best": r"\textbf{%s}", "strong": r"\textbf{%s}", "second": r"\underline{%s}"},
     below=r"\textsubscript{%s}",
-    marks={"": "", "published": r"$^{\dagger}$", "demo": r"$^{\ddagger}$", "random": r"$^{\S}$"},
+    marks={
+        "": "",
+        "published": r"$^{\dagger}$",
+        "claimed": r"$^{\P}$",
+        "demo": r"$^{\ddagger}$",
+        "random": r"$^{\S}$",
+    },
     cite=r"~\cite{%s}",
 )
