@@ -12,6 +12,7 @@ import builders
 import cv2
 import numpy as np
 import pytest
+from lasting_workers import LastingWorkers
 
 from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.environment import package_version
@@ -105,6 +106,21 @@ def _private_cache(tmp_path_factory, monkeypatch):
     submissions.mkdir(exist_ok=True)
     monkeypatch.setenv("ESRBENCH_SUBMISSIONS", str(submissions))
     monkeypatch.delenv("ESRBENCH_MIRROR", raising=False)
+
+
+@pytest.fixture(scope="module")
+def worker_pool(tmp_path_factory):
+    """Real workers that serve one test of a module after the other."""
+    pool = LastingWorkers([Path(__file__).parent, ROOT / "models", tmp_path_factory.getbasetemp()])
+    yield pool
+    pool.end()
+
+
+@pytest.fixture
+def lasting_workers(worker_pool):
+    """Has the test use them, instead of new ones."""
+    with worker_pool.in_use():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -138,6 +138,7 @@ def test_no_command_is_advised_that_cannot_help():
     assert caught.value.advice == "Pass weights=FILE."
 
 
+@pytest.mark.usefixtures("lasting_workers")
 def test_a_path_is_a_folder_even_where_a_data_set_has_its_name(pair_folder, tmp_path, monkeypatch):
     shutil.copytree(pair_folder, tmp_path / "demo")
     monkeypatch.chdir(tmp_path)
@@ -165,6 +166,7 @@ def test_a_network_on_enlarged_luma_is_counted_on_what_it_takes():
     assert counted.macs == 16 * 16 * 57_184
 
 
+@pytest.mark.usefixtures("lasting_workers")
 def test_run_and_leaderboard(pair_folder, tmp_path):
     protocol = Protocol(threads=1, counted_input=(16, 16), latency=None)
     records = esrbench.run("bicubic", data=pair_folder, protocol=protocol, results=tmp_path)

@@ -136,6 +136,7 @@ def test_bad_data_lists_every_problem_before_any_network_runs(in_process, pair_f
     assert not list(work.iterdir())
 
 
+@pytest.mark.usefixtures("lasting_workers")
 def test_weights_that_do_not_fit_are_a_failed_run_with_exit_4(in_process, shared_pair_folder, work):
     # A relative path, though the worker works elsewhere; it may hold an equals sign.
     save_file({"head.weight": np.zeros((1, 1), dtype=np.float32)}, work / "a=b.bin")
@@ -233,6 +234,7 @@ def test_a_terminated_run_takes_its_worker_along(shared_pair_folder, tmp_path):
         time.sleep(0.1)
 
 
+@pytest.mark.usefixtures("lasting_workers")
 def test_fetched_weights_are_used_and_scored(in_process, shared, shared_pair_folder, tmp_path):
     cache = {"ESRBENCH_CACHE": str(tmp_path / "cache")}
     names = ("rfdn", "imdn")
@@ -247,6 +249,7 @@ def test_fetched_weights_are_used_and_scored(in_process, shared, shared_pair_fol
         assert record.measured("psnr_rgb") is not None
 
 
+@pytest.mark.usefixtures("lasting_workers")
 def test_a_first_run_has_psnr_and_says_whose_weights_ran(in_process, shared_pair_folder, tmp_path):
     done = in_process(
         "run",

@@ -131,6 +131,7 @@ def test_the_next_steps_name_an_entry_that_lies_elsewhere(in_process):
     in_process(*run[1:], "--plan", code=0)
 
 
+@pytest.mark.usefixtures("lasting_workers")
 def test_a_folder_anywhere_is_validated(in_process, tmp_path):
     folder = scaffold("team-net", tmp_path / "elsewhere", scale=2)
     done = in_process("validate", folder, code=0)

@@ -11,6 +11,8 @@ from esrbench.records import Absent, Complexity, CounterResult
 from esrbench.runs.checks import claim_checks, folder_checks
 from esrbench.runs.validation import unreadable, validate_entry
 
+pytestmark = pytest.mark.usefixtures("lasting_workers")
+
 
 @pytest.fixture
 def folder(tmp_path):

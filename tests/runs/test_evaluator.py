@@ -36,9 +36,15 @@ def measure(make_suite, quick, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def records(describe, measure):
-    """Of one run of all that the protocol need not be changed for."""
-    names = ("Nearest", "Plain", "RandomWithoutWeights", "Raises", "Exits")
-    return measure(*map(describe, (*names, "FailsToBuild")))
+    """Of one run of networks whose workers, with their logs, are looked at."""
+    return measure(*map(describe, ("Nearest", "Raises", "Exits", "FailsToBuild")))
+
+
+@pytest.fixture(scope="module")
+def scored(describe, measure, worker_pool):
+    """Of one run of networks that need no weights to be scored."""
+    with worker_pool.in_use():
+        return measure(*map(describe, ("Plain", "RandomWithoutWeights")))
 
 
 def test_an_untrained_network_is_timed_and_counted_but_not_scored(records):
@@ -73,9 +79,9 @@ def test_times_are_those_of_one_fresh_process(records):
     assert isinstance(record.values["runtime_ratio"], Absent)
 
 
-def test_scores_are_those_of_an_independent_library(records, shared_pair_folder):
+def test_scores_are_those_of_an_independent_library(scored, shared_pair_folder):
     # A network without parameters needs no weights, so it is scored.
-    record = records["plain"]
+    record = scored["plain"]
     assert record.entry.weights.source == "none"
     for score in record.quality.images:
         hr = read_rgb(shared_pair_folder / "HR" / f"{score.image}.png")
@@ -93,8 +99,8 @@ def test_scores_are_those_of_an_independent_library(records, shared_pair_folder)
     assert "outputs-differ" not in {notice.code for notice in record.notices}
 
 
-def test_what_was_timed_must_be_what_was_scored(records):
-    record = records["randomwithoutweights"]
+def test_what_was_timed_must_be_what_was_scored(scored):
+    record = scored["randomwithoutweights"]
     notice = next(notice for notice in record.notices if notice.code == "outputs-differ")
     assert "2 images, such as image0" in notice.message
     # Another run's noise: no two scores of it are alike, and those of the timed pass count.
@@ -128,6 +134,7 @@ def test_a_dead_worker_leaves_a_record_of_what_was_reached(records):
     assert record.latency.replicates[0].cold_start_seconds is None
 
 
+@pytest.mark.usefixtures("lasting_workers")
 def test_without_latency_nothing_is_timed_and_sr_images_are_written_as_they_were_scored(
     describe, measure, quick, shared_pair_folder, tmp_path
 ):
@@ -162,6 +169,7 @@ def test_a_floor_with_parameters_is_not_scored_on_random_ones(
     assert isinstance(record.quality, Absent)
 
 
+@pytest.mark.usefixtures("lasting_workers")
 def test_an_entry_without_scores_and_times_must_still_give_an_image_and_be_counted(
     describe, measure, quick
 ):

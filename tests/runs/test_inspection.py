@@ -5,6 +5,7 @@ from esrbench.records import Complexity
 from esrbench.runs.inspection import blocks_of, count_models
 
 
+@pytest.mark.usefixtures("lasting_workers")
 def test_a_network_that_kills_the_worker_does_not_stop_the_others(describe):
     names = ("Nearest", "FailsToBuild", "Exits", "WrongShape")
     nearest, *others = ((describe(name), 4) for name in names)
@@ -21,6 +22,7 @@ def test_a_network_that_kills_the_worker_does_not_stop_the_others(describe):
     assert isinstance(last, Complexity)
 
 
+@pytest.mark.usefixtures("lasting_workers")
 def test_blocks_come_from_the_worker(describe):
     network, mix = blocks_of(describe("Nearest"), 4, depth=1, input_size=(8, 8))
     assert network.output_shape == (1, 3, 32, 32)

@@ -3,6 +3,8 @@ from builders import descriptor
 
 from esrbench.runs.validation import validate_entry
 
+pytestmark = pytest.mark.usefixtures("lasting_workers")
+
 
 def validate(descriptor):
     return validate_entry(descriptor, 4, weights="auto", timeout_seconds=120)
