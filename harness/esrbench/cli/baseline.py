@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from esrbench.cli.check import DataOption, ScaleOption, WeightsOption, gate_bench, parse_data
 from esrbench.cli.console import JsonOption, messages, open_registry, print_json, results
+from esrbench.cli.gate import GateOptions, GateScaleOption, gate_bench, gate_request
 from esrbench.cli.options import (
-    DeviceOption,
-    PythonOption,
     ThreadsOption,
     TimeoutOption,
-    parse_interpreters,
+    expand_options,
     parse_size,
-    parse_weights,
 )
-from esrbench.devices import parse_device
 
 
+@expand_options
 def baseline_command(
     action: Annotated[Literal["update"], typer.Argument(help="What to do.")],  # noqa: ARG001
+    *,
     names: Annotated[
         list[str] | None,
         typer.Argument(
@@ -38,7 +37,7 @@ def baseline_command(
         str | None,
         typer.Option(help="Keep the named networks' runtime as a ratio to this network's."),
     ] = None,
-    scale: ScaleOption = None,
+    scale: GateScaleOption = None,
     scores: Annotated[
         bool, typer.Option("--scores/--no-scores", help="Score entries with trained weights.")
     ] = True,
@@ -46,10 +45,7 @@ def baseline_command(
         bool,
         typer.Option("--runtime/--no-runtime", help="Measure the stored runtime ratios by races."),
     ] = True,
-    data: DataOption = None,
-    weights: WeightsOption = None,
-    python: PythonOption = None,
-    device: DeviceOption = "cpu",
+    options: GateOptions,
     threads: ThreadsOption = None,
     race_size: Annotated[str, typer.Option(help="LR size of new ratios.")] = "64x64",
     timeout: TimeoutOption = 900,
@@ -68,32 +64,20 @@ def baseline_command(
         render,
         write_baseline,
     )
-    from esrbench.gate.bench import Request
     from esrbench.gate.figures import METRIC_NAMES, ON_DATA, parse_key
     from esrbench.gate.gate import BASELINE_FILE
     from esrbench.gate.update import update
     from esrbench.gate.verdicts import RUNTIME
-    from esrbench.runs.elsewhere import find_interpreters
 
     path = baseline or Path(BASELINE_FILE)
     before = read_baseline(path) if path.exists() else Baseline()
     left_out = {*(() if scores else ON_DATA), *(() if runtime else (RUNTIME,))}
     registry = open_registry()
     names = resolve_names(registry, names or ())
-    known = names or [model.name for model in registry]
-    kind, gpu = parse_device(device)
-    request = Request(
-        names=tuple(names),
+    request = replace(
+        gate_request(registry, names, options),
         scales=tuple(scale or ()),
         metrics=frozenset(METRIC_NAMES) - left_out,
-        data=parse_data(data or []),
-        weights=parse_weights(weights or [], names or [model.name for model in registry]),
-        interpreters=find_interpreters(
-            parse_interpreters(python or []),
-            {name: registry.get(name) for name in known if name in registry},
-        ),
-        device=kind,
-        gpu=gpu,
         threads=threads,
         race_size=parse_size(race_size, "--race-size"),
         timeout_seconds=timeout,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,47 +18,31 @@ from esrbench.cli.console import (
     open_registry,
     print_json,
     print_notices,
-    progress_bar,
 )
+from esrbench.cli.gate import GateOptions, GateScaleOption, gate_bench, gate_request
 from esrbench.cli.options import (
-    DeviceOption,
-    PythonOption,
     TimeoutOption,
+    expand_options,
     is_given,
-    parse_interpreters,
     parse_size,
-    parse_weights,
-    scales_option,
 )
 from esrbench.cli.tables import print_table
-from esrbench.devices import parse_device
 from esrbench.errors import RecordError, UsageError
-from esrbench.plaintext import line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from esrbench.entries.registry import Registry
-    from esrbench.gate.bench import Bench, Request
     from esrbench.gate.verdicts import GateReport
-
-DataOption = Annotated[
-    list[str] | None,
-    typer.Option(help="Location of a data set: NAME, NAME=PATH or a folder. Repeatable."),
-]
-ScaleOption = Annotated[list[int] | None, scales_option("all of the baseline")]
-WeightsOption = Annotated[
-    list[str] | None,
-    typer.Option(help="NAME=FILE or NAME=random. Repeatable.", show_default="as the baseline"),
-]
-
 
 UPDATED_BY = ("baseline", "scale", "data", "weights", "python", "device", "threads")
 """Options of a check that an update of its baseline takes too."""
 
 
+@expand_options
 def check_command(
     ctx: typer.Context,
+    *,
     names: Annotated[
         list[str] | None,
         typer.Argument(
@@ -79,7 +63,7 @@ def check_command(
         str | None,
         typer.Option(help="Network that the checked ones must be no slower than, by a race."),
     ] = None,
-    scale: ScaleOption = None,
+    scale: GateScaleOption = None,
     metrics: Annotated[
         list[str] | None,
         typer.Option(
@@ -93,10 +77,7 @@ def check_command(
     runtime: Annotated[
         bool, typer.Option("--runtime/--no-runtime", help="Compare runtime by races.")
     ] = True,
-    data: DataOption = None,
-    weights: WeightsOption = None,
-    python: PythonOption = None,
-    device: DeviceOption = "cpu",
+    options: GateOptions,
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="CPU threads.", show_default="all, or the baseline's in races"),
@@ -157,27 +138,15 @@ def check_command(
         message = "--strict and --lenient are opposites"
         raise UsageError(message, advice="Give one of them, or neither.")
     from esrbench.entries.registry import resolve_name, resolve_names
-    from esrbench.gate.bench import Request
     from esrbench.gate.gate import check
-    from esrbench.runs.elsewhere import find_interpreters
 
     registry = open_registry()
     names = resolve_names(registry, names or ())
     against = against and resolve_name(registry, against)
-    known = [*(names or [model.name for model in registry]), *([against] if against else [])]
-    kind, gpu = parse_device(device)
-    request = Request(
-        names=tuple(names),
+    request = replace(
+        gate_request(registry, names, options, against=against),
         scales=tuple(scale or ()),
         metrics=parse_metrics(metrics or [], runtime=runtime),
-        data=parse_data(data or []),
-        weights=parse_weights(weights or [], names or [model.name for model in registry]),
-        interpreters=find_interpreters(
-            parse_interpreters(python or []),
-            {name: registry.get(name) for name in known if name in registry},
-        ),
-        device=kind,
-        gpu=gpu,
         threads=threads,
         race_size=parse_size(race_size, "--race-size"),
         max_pairs=max_pairs,
@@ -231,45 +200,6 @@ def parse_metrics(specs: Sequence[str], *, runtime: bool) -> frozenset[str]:
     if not chosen:
         raise UsageError("no metric is left to compare", advice="Leave --no-runtime out.")
     return frozenset(chosen)
-
-
-def parse_data(specs: Sequence[str]) -> dict[str, str]:
-    """Locations of data sets, by their names in a baseline."""
-    from esrbench.data.datasets import listed_specs, parse_data_spec
-
-    sources = ((parse_data_spec(spec).source, spec) for spec in listed_specs(specs))
-    return {
-        source.resolve().name if isinstance(source, Path) else source: spec
-        for source, spec in sources
-    }
-
-
-@contextmanager
-def gate_bench(registry: Registry, request: Request) -> Iterator[Bench]:
-    """A bench that shows its progress on stderr: a bar, which is not drawn during timing.
-
-    If stderr is not a terminal, print a line for each entry when it begins.
-    """
-    from esrbench.gate.bench import Bench
-
-    with progress_bar(quiet=True) as progress:
-        task = progress.add_task("starting", total=None)
-
-        latest = ""
-
-        def on_step(entry: str, step: str) -> None:
-            nonlocal latest
-            if entry != latest and not progress.console.is_terminal:
-                progress.print(line(f"{entry}: {step}"), markup=False)
-            latest = entry
-            progress.update(
-                task, description=f"{entry}: {step}", completed=0, total=None, refresh=True
-            )
-
-        def on_pairs(done: int, most: int) -> None:
-            progress.update(task, completed=done, total=most, refresh=True)
-
-        yield Bench(registry, request, on_step=on_step, on_pairs=on_pairs)
 
 
 def _write_reports(
