@@ -19,6 +19,7 @@ class FakeWorker:
     log_tail = "fake"
     code_sha256 = None
     parameters = 0
+    output_range = None
 
     def __init__(self, name, on_start):
         self.name = name

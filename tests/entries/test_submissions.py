@@ -162,6 +162,7 @@ def test_weights_are_checked_when_resolved_and_when_read(make):
     with pytest.raises(WeightsError, match=r"w\.safetensors: SHA-256 is") as caught:
         resolve_weights(entry, 4)
     assert "submission.toml" in (caught.value.advice or "")
+    assert f"`esrbench validate {entry.name} --fix`" in (caught.value.advice or "")
     (folder / "w.safetensors").write_bytes(content[:-1])
     with pytest.raises(WeightsError, match=f"{len(content) - 1} bytes, expected {len(content)}"):
         resolve_weights(entry, 4)

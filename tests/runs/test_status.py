@@ -5,9 +5,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from builders import shown
 
+from esrbench.reports.status import status_table
 from esrbench.runs.events import SuiteEvents
-from esrbench.runs.passes import CellReport, PassFolder
+from esrbench.runs.passes import INTERRUPTED, CellReport, PassFolder
 from esrbench.runs.status import DIED, DeviceProgress, Onlooker
 from esrbench.runs.suite import run_suite
 from esrbench.worker.failure import WorkerError
@@ -89,6 +91,24 @@ def test_machines_are_told_apart_by_who_makes_a_cell(trio, store):
     assert not status.in_use
     (status,) = Onlooker(store).look()
     assert status.progress.cells["timed-0001"] == "failed"
+
+
+@pytest.mark.usefixtures("workers")
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_a_cell_that_was_interrupted_did_not_fail_without_a_message(trio, store, error):
+    def until(progress):
+        if progress.passes[0] == 4:
+            raise error
+
+    with pytest.raises(error):
+        list(run_suite(trio(), store, events=SuiteEvents(on_progress=until)))
+    (status,) = Onlooker(store).look()
+    assert [(each.names, each.why) for each in status.failures] == [(("timed-0000",), INTERRUPTED)]
+    (machine,) = status.machines
+    assert machine.cells == 2
+    text = shown(status_table([status], {}, ""))
+    assert f"Cell timed-0000 was interrupted on {platform.node()}." in text
+    assert "failed" not in text.partition("Cell timed-0000")[2]
 
 
 @pytest.mark.usefixtures("workers")

@@ -84,7 +84,10 @@ def resolve_weights(
     if weights == "auto":
         if submitted := descriptor.submitted_weights(scale):
             path = submitted_path(descriptor, submitted)
-            advice = "Put the declared file there, or correct [weights] in submission.toml."
+            advice = (
+                f"If this file is right, `esrbench validate {descriptor.name} --fix` writes its "
+                "bytes and sha256 into submission.toml; otherwise put the declared file there."
+            )
             require_intact(path, submitted, advice=advice)
             return ResolvedWeights(identity_of(path, submitted.sha256, submitted), path, submitted)
         released = descriptor.released_weights(scale)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from esrbench.plaintext import line
 from esrbench.reports.table import MISSING, Heading, Note, Section, Span, Table, plain
+from esrbench.runs.passes import INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -98,9 +99,11 @@ def _failure(failure: Failure, data: str) -> str:
         cells = [*cells[:NAMED_CELLS], f"{len(cells) - NAMED_CELLS} more"]
     where = f" on {failure.where}" if failure.where else ""
     end = " A later try succeeded." if failure.done else ""
-    return (
-        f"{'Cells' if len(tries) > 1 else 'Cell'} {', '.join(cells)} failed{where}{on}: {why}.{end}"
-    )
+    named = f"{'Cells' if len(tries) > 1 else 'Cell'} {', '.join(cells)}"
+    if failure.why == INTERRUPTED:
+        were = "were" if len(tries) > 1 else "was"
+        return f"{named} {were} interrupted{where}{on}.{end}"
+    return f"{named} failed{where}{on}: {why}.{end}"
 
 
 def _document(status: SuiteStatus) -> dict[str, Any]:

@@ -63,6 +63,8 @@ _NOT_TIMED = Absent(kind="skipped", reason="nothing was timed yet")
 _BEGINNING = "suite"
 REPORT: Final = "cell-"
 """Prefix of the names of reports of cells."""
+INTERRUPTED: Final = "it was interrupted"
+"""Said of a cell whose process was asked to end, as by Ctrl-C or by an engine."""
 _PLAN_LENGTH = 16
 
 

@@ -21,7 +21,7 @@ from esrbench.records import Notice
 from esrbench.runs.assembly import assemble
 from esrbench.runs.cells import InProcess, phases
 from esrbench.runs.events import SILENT
-from esrbench.runs.passes import CellReport, Pass, SharedRounds, TimedPass, UntimedPass
+from esrbench.runs.passes import INTERRUPTED, CellReport, Pass, SharedRounds, TimedPass, UntimedPass
 from esrbench.runs.plan import plan_passes
 from esrbench.runs.progress import SuiteProgress, Took, progress_of
 from esrbench.runs.rejected import RejectedEntry
@@ -233,7 +233,14 @@ class SuiteOnData:
         )
         with self.folder.at_work(report):
             self.states[cell.id] = "running"
-            yield from self._passes(cell)
+            try:
+                yield from self._passes(cell)
+            except (KeyboardInterrupt, SystemExit, GeneratorExit):
+                if any(self.missing(cell)):
+                    end = {"session": "", "created": datetime.now(UTC), "said": INTERRUPTED}
+                    with suppress(EsrbenchError):  # the interruption must not become an error
+                        self.folder.put_report(report.model_copy(update=end))
+                raise
 
     def _passes(self, cell: Cell) -> Iterator[None]:
         for planned, following in pairwise([*self._of(cell), None]):
