@@ -46,7 +46,11 @@ def pytest_generate_tests(metafunc):
     for kind, rows in TABLE.items():
         name = f"{kind}_attack"
         if name in metafunc.fixturenames:
-            metafunc.parametrize(name, rows, ids=[row["name"] for row in rows], scope="module")
+            cases = [
+                pytest.param(row, id=row["name"], marks=[pytest.mark.slow] * row.get("slow", False))
+                for row in rows
+            ]
+            metafunc.parametrize(name, cases, scope="module")
     if "tier" in metafunc.fixturenames:
         strongest, *others = CHOICES
         tiers = [strongest, *(pytest.param(each, marks=pytest.mark.slow) for each in others)]

@@ -21,6 +21,11 @@ SCALE = 4
 SILENCE_SECONDS = 60.0
 SHORT_SECONDS = 1.0
 """Of attacks that are silent."""
+WAITS = {
+    "closes_pipe": "esrbench.worker.process.STOP_SECONDS",
+    "sleeps_in_settling": "esrbench.worker.session.MOST_SETTLING_SECONDS",
+}
+"""How long the harness waits for what these attacks never do."""
 WORKER_GOES_ON = {"invalid-output", "forward-error", "oom"}
 
 
@@ -104,7 +109,9 @@ def provoke(session, load_entry, attack):
     return caught.value
 
 
-def test_an_attack_has_its_status(*, session_attack, attacker, interpreter, start, load, request):
+def test_an_attack_has_its_status(
+    *, session_attack, attacker, interpreter, start, load, request, monkeypatch
+):
     if interpreter is not None and session_attack.get("request") == "count":
         pytest.skip("nothing is counted in another interpreter")
     entry = attacker(session_attack["name"])
@@ -115,6 +122,8 @@ def test_an_attack_has_its_status(*, session_attack, attacker, interpreter, star
         load(session, attacker("honest"))
         assert session.forward(LR).sr.shape == (128, 192, 3)
     else:
+        if wait := WAITS.get(session_attack["name"]):
+            monkeypatch.setattr(wait, SHORT_SECONDS)
         with start(entry) as own:
             error = provoke(own, partial(load, own, entry), session_attack)
             assert error.fatal

@@ -12,6 +12,15 @@ CASES = [
     for scale in entry.scales
 ]
 NETWORK_CASES = [case for case in CASES if case.values[0].role == "network"]
+LARGE = {"rcan", "rdn", "san"}
+"""Networks of more than ten million parameters, of which the scale decides only the last few."""
+PARAMETER_CASES = [
+    pytest.param(entry, scale, id=case.id, marks=[pytest.mark.slow] * repeats)
+    for case in NETWORK_CASES
+    for entry, scale in [case.values]
+    for repeats in [entry.name in LARGE and scale != max(entry.scales)]
+]
+"""The same cases, for tests whose time is that of all parameters."""
 
 # Parameters that no forward at the given scale touches: the heads of the other scales.
 IDLE = {
@@ -58,7 +67,7 @@ def test_declared_smallest_input_is_the_smallest(entry, scale):
                 network(image(entry, scale, height, width))
 
 
-@pytest.mark.parametrize(("entry", "scale"), NETWORK_CASES)
+@pytest.mark.parametrize(("entry", "scale"), PARAMETER_CASES)
 def test_gradient_reaches_every_parameter(entry, scale):
     side = max(entry.min_lr_size, 3 if entry.color == "y" else 12)
     unreached = None
@@ -81,7 +90,7 @@ def test_gradient_reaches_every_parameter(entry, scale):
     assert unreached == set()
 
 
-@pytest.mark.parametrize(("entry", "scale"), NETWORK_CASES)
+@pytest.mark.parametrize(("entry", "scale"), PARAMETER_CASES)
 def test_weights_survive_saving_and_strict_loading(entry, scale, tmp_path):
     first = build_network(entry, scale, seed=0)
     second = build_network(entry, scale, seed=1)
