@@ -346,10 +346,10 @@ def test_a_pipe_is_told_of_each_entry_once_and_of_waiting(
 ):
     record = make_record("net", {}, status="load-error", cause="load-error: einops is missing")
 
-    def run_suite(_, **told):
-        told["on_step"]("net", "waiting for process 7, which measures")
-        told["on_step"]("net", "counting")
-        told["on_scored"](record)
+    def run_suite(_, *, events, **_settings):
+        events.on_step("net", "waiting for process 7, which measures")
+        events.on_step("net", "counting")
+        events.on_scored(record)
         yield record
 
     monkeypatch.setattr("esrbench.runs.suite.run_suite", run_suite)
