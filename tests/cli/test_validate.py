@@ -9,7 +9,7 @@ from builders import write_files
 
 from esrbench.cli import validate as command
 from esrbench.runs import validation
-from esrbench.runs.checks import broken, kept
+from esrbench.runs.checks import Check, broken, kept
 from esrbench.runs.validation import ValidationReport
 
 MANIFEST = """# by hand
@@ -75,12 +75,39 @@ def test_each_report_is_printed_as_it_is_made_and_a_summary_at_the_end(in_proces
     assert done.returncode == 4
     assert events == ["validate team-one", "print", "validate team-two", "print", "print"]
     assert "1 of 2 pass" in done.stdout
-    last = done.stdout.strip().splitlines()[-2:]
-    assert [line.split()[:3] for line in last] == [
-        ["team-one", "x4", "failed"],
-        ["team-two", "x4", "passed"],
+    assert done.stdout.strip().splitlines()[-2:] == [
+        "team-two x4: passed",
+        "1 of 2 pass. Failed: team-one x4.",
     ]
+    assert "too small" in done.stdout
+    assert "fine" not in done.stdout
+    assert "--verbose` shows every check" in done.stderr
     assert (folders[0] / "submission.toml").read_text() == MANIFEST.format(name="team-one")
+
+
+def test_every_check_is_printed_of_one_entry_and_with_verbose(in_process, folders, events):
+    one = in_process("validate", folders[1])
+    assert "fine" in one.stdout
+    assert "hint" not in one.stderr
+    both = in_process("validate", *folders, "--verbose")
+    assert "fine" in both.stdout
+    assert both.stdout.strip().splitlines()[-1] == "1 of 2 pass. Failed: team-one x4."
+    assert "hint" not in both.stderr
+    assert events.count("print") == 4
+
+
+def test_a_warning_of_one_among_many_is_named_in_its_line(in_process, folders, monkeypatch):
+    def warned(descriptor, scale, **_):
+        checks = (kept("manifest", "fine"), Check(name="code", outcome="warning", detail="odd"))
+        return ValidationReport(entry=descriptor.name, scale=scale, checks=checks)
+
+    monkeypatch.setattr(validation, "validate_entry", warned)
+    done = in_process("validate", *folders)
+    assert done.stdout.splitlines() == [
+        "team-one x4: passed, with a warning about code",
+        "team-two x4: passed, with a warning about code",
+        "2 of 2 pass.",
+    ]
 
 
 def test_json_is_one_document(in_process, folders, events):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from esrbench.cli.console import JsonOption, messages, open_registry, progress_bar
+from esrbench.cli.console import JsonOption, again, messages, open_registry, progress_bar
 from esrbench.cli.options import (
     IsolationOption,
     PythonOption,
@@ -19,10 +19,10 @@ from esrbench.cli.options import (
 )
 from esrbench.cli.tables import print_table
 from esrbench.errors import EXIT_MEASUREMENT_FAILED, RegistrationError
-from esrbench.reports.table import Heading, Section, Table, plain
+from esrbench.reports.table import Heading, Section, Span, Table, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.reports.table import Tone
@@ -34,6 +34,8 @@ TONES: Final[Mapping[str, Tone]] = {
     "failed": "wrong",
     "skipped": "faint",
 }
+NAMED: Final = 8
+"""Number of failed entries that the last line names."""
 
 
 def validate_command(
@@ -53,6 +55,10 @@ def validate_command(
             "data_range, and bytes and sha256 of the weights file.",
         ),
     ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", help="Of several entries, print every check, not only failures."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check that networks build, load strictly, upscale any size and are deterministic.
@@ -67,23 +73,27 @@ def validate_command(
 
     registry = open_registry()
     reports: list[ValidationReport] = []
-
-    def add(report: ValidationReport) -> None:
-        reports.append(report)
-        if not as_json:
-            print_table(_table([report]))
-
     models: list[ModelDescriptor] = []
+    broken: list[ValidationReport] = []
     for name in resolve_names(registry, names):
         try:
             models.append(registry.get(name))
         except RegistrationError as error:
-            add(unreadable(name, error))
+            broken.append(unreadable(name, error))
+    wanted = [(model, at) for model in models for at in scale or model.scales]
+    whole = verbose or len(broken) + len(wanted) == 1
+
+    def add(report: ValidationReport) -> None:
+        reports.append(report)
+        if not as_json:
+            print_table(_table([report]) if whole else _short(report))
+
+    for report in broken:
+        add(report)
     chosen = parse_weights(weights or [], [model.name for model in models])
     interpreters = find_interpreters(
         parse_interpreters(python or []), {model.name: model for model in models}
     )
-    wanted = [(model, at) for model in models for at in scale or model.scales]
     for model, at in wanted:  # all that can be refused is refused before the first worker
         model.require_scale(at)
         if model.folder is None or model.name in chosen:
@@ -102,15 +112,17 @@ def validate_command(
             progress.add_task(f"{model.name} x{at}", total=len(wanted), completed=index)
             report = _validated(model, validate, fix=fix)
         add(report)
-    _conclude(reports, as_json=as_json)
+    _conclude(reports, whole=whole, as_json=as_json)
 
 
-def _conclude(reports: Sequence[ValidationReport], *, as_json: bool) -> None:
-    """Print a summary of all reports, and end with 4 if a check failed."""
+def _conclude(reports: Sequence[ValidationReport], *, whole: bool, as_json: bool) -> None:
+    """Print one line on all reports, and end with 4 if a check failed."""
     if as_json:
         print_table(_table(reports), as_json=True)
     elif len(reports) > 1:
-        print_table(_summary(reports))
+        print_table(_lines(_summary(reports)))
+    if not whole and not as_json:
+        messages().print(f"hint: `{again('--verbose')}` shows every check", markup=False)
     if not all(report.passed for report in reports):
         raise typer.Exit(EXIT_MEASUREMENT_FAILED)
 
@@ -147,8 +159,8 @@ def _fix(folder: str, fields: Mapping[str, int | str], scale: int) -> None:
     messages().print(f"wrote {told(fields)} into {path}", markup=False)
 
 
-def _table(reports: Sequence[ValidationReport]) -> Table:
-    """One row for each check, and one section for each network and scale."""
+def _table(reports: Sequence[ValidationReport], outcomes: Collection[str] = TONES) -> Table:
+    """One row for each check with one of the outcomes, one section for each network and scale."""
     sections = [
         Section(
             tuple(
@@ -159,6 +171,7 @@ def _table(reports: Sequence[ValidationReport]) -> Table:
                     plain(f"{check.detail} {check.fix}".strip()),
                 )
                 for check in report.checks
+                if check.outcome in outcomes
             )
         )
         for report in reports
@@ -169,17 +182,30 @@ def _table(reports: Sequence[ValidationReport]) -> Table:
     return Table(headings=headings, sections=tuple(sections), document=documents)
 
 
-def _summary(reports: Sequence[ValidationReport]) -> Table:
-    """One row for each network and scale."""
-    rows = []
-    for report in reports:
-        failed = [check.name for check in report.checks if check.outcome == "failed"]
-        result = plain("failed", "wrong") if failed else plain("passed", "good")
-        rows.append((plain(_name(report)), result, plain(", ".join(failed))))
-    headings = (Heading("network"), Heading("result"), Heading("failed checks", prose=True))
-    passed = sum(report.passed for report in reports)
-    caption = f"{passed} of {len(reports)} pass"
-    return Table(headings=headings, sections=(Section(tuple(rows)),), caption=caption)
+def _short(report: ValidationReport) -> Table:
+    """One line on a network that passes; the failed checks of one that does not."""
+    if not report.passed:
+        return _table([report], {"failed"})
+    warned = [check.name for check in report.checks if check.outcome == "warning"]
+    said = f"{_name(report)}: passed"
+    if warned:
+        said += f", with a warning about {', '.join(dict.fromkeys(warned))}"
+    return _lines(Span(said, "doubtful" if warned else "good"))
+
+
+def _summary(reports: Sequence[ValidationReport]) -> Span:
+    """One line on all networks and scales."""
+    failed = [_name(report) for report in reports if not report.passed]
+    said = f"{len(reports) - len(failed)} of {len(reports)} pass"
+    if not failed:
+        return Span(f"{said}.", "good")
+    more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
+    return Span(f"{said}. Failed: {', '.join(failed[:NAMED])}{more}.", "wrong")
+
+
+def _lines(*lines: Span) -> Table:
+    """Lines without a table."""
+    return Table(headings=(), sections=(), lead=lines)
 
 
 def _name(report: ValidationReport) -> str:
