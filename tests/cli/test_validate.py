@@ -104,8 +104,8 @@ def test_a_warning_of_one_among_many_is_named_in_its_line(in_process, folders, m
     monkeypatch.setattr(validation, "validate_entry", warned)
     done = in_process("validate", *folders)
     assert done.stdout.splitlines() == [
-        "team-one x4: passed, with a warning about code",
-        "team-two x4: passed, with a warning about code",
+        "team-one x4: passed; warnings: code",
+        "team-two x4: passed; warnings: code",
         "2 of 2 pass.",
     ]
 

@@ -40,6 +40,7 @@ BODIES = {
     # Both are right with the range 255.
     "returns-255": "large(lr * 255) if lr.max() <= 1 else large(lr)",
     "rounds-levels": "large(lr).round()",
+    "multiplies": "large(lr) * 255",
     "returns-1": "large(lr / lr.amax().clamp(min=1))",
     "black": "large(lr) * self.shift[:, None, None]",
     "overshoots": "large(lr) * 1.04 - 0.02",
@@ -154,6 +155,15 @@ def test_validation_tries_the_other_range_and_declares_it(network, name):
     assert "data_range = 255" in check.fix
     report, check = likeness_check(entry.model_copy(update={"data_range": 255}), weights)
     assert check.outcome == "passed"
+    assert report.declare == {}
+
+
+def test_validation_refuses_an_output_of_another_range_than_the_input(network):
+    entry, weights = network("multiplies")
+    report, check = likeness_check(entry, weights)
+    assert check.outcome == "failed"
+    assert "where 0 to 1 was expected" in check.detail
+    assert check.fix.startswith("Scale its output to 0 to 1;")
     assert report.declare == {}
 
 

@@ -189,7 +189,7 @@ def _short(report: ValidationReport) -> Table:
     warned = [check.name for check in report.checks if check.outcome == "warning"]
     said = f"{_name(report)}: passed"
     if warned:
-        said += f", with a warning about {', '.join(dict.fromkeys(warned))}"
+        said += f"; warnings: {', '.join(dict.fromkeys(warned))}"
     return _lines(Span(said, "doubtful" if warned else "good"))
 
 

@@ -350,7 +350,8 @@ def _likeness_check(
 ) -> Check:
     """Check that SR resembles the LR image; if not, try the other data range.
 
-    It is a failed check only if the other data range is shown to be right.
+    It is a failed check if the other data range is shown to be right, or if the output clearly has
+    another range than the declared one; otherwise a warning.
     """
     name = "SR resembles LR"
     lr = scene(_repeat_side(entry.descriptor))
@@ -368,6 +369,9 @@ def _likeness_check(
         shown = False
     said = found.describe()
     detail = f"{said[0].upper()}{said[1:]}."
+    if not shown and found.probable_range is not None:
+        fix = f"Scale its output to 0 to {found.data_range:g}; to declare data_range = {white} "
+        return broken(name, detail, f"{fix}was tried, and is no remedy.")
     if not shown:
         return Check(name=name, outcome="warning", detail=detail, fix=found.advice)
     declare: dict[str, int | str] = {"data_range": white}
