@@ -57,8 +57,7 @@ class FakeWorker:
     def read_memory(self):
         return UNCOUNTED
 
-    def count_complexity(self, on_compared=lambda: None):
-        on_compared()
+    def count_complexity(self):
         return UNCOUNTED
 
     def cpu_seconds(self):

@@ -33,9 +33,7 @@ def watched(workers):  # noqa: ARG001 - it puts real workers back afterwards
             self.tell("time")
             return super().forward(lr)
 
-        def count_complexity(self, on_compared=lambda: None):
-            self.tell("compare")
-            on_compared()
+        def count_complexity(self):
             self.tell("count")
             return super().count_complexity()
 
@@ -75,9 +73,7 @@ def test_a_pass_ends_only_when_the_next_worker_rests(trio, store, watched):
     list(run_suite(trio(), store))
     did = [(what, name) for what, name, _ in watched.did]
     first = did.index(("count", "one"))
-    # Threads of a forward would wait for CPUs that another worker's start takes.
-    assert did[first - 2 : first + 4] == [
-        ("compare", "one"),
+    assert did[first - 1 : first + 4] == [
         ("start", "two"),
         ("count", "one"),
         ("end", "one"),

@@ -192,7 +192,7 @@ def measure_untimed(
         sr_folder: where SR images are written as PNG, or None.
         crops: parts of SR images that are kept, or None.
         on_step: called with the name of each step.
-        on_counting: called when only counting is left, which needs one CPU only.
+        on_counting: called when only counting is left.
         counted: count the entry too.
         on_loaded: called with the worker before images are upscaled; may make it do more.
         reference: gives eager torch's SR, with which a backend's is compared; None to have it
@@ -255,8 +255,8 @@ def measure_untimed(
                     on_step("measuring energy")
                     found.energy = _energy(session, pairs, protocol, protocol.energy, found.ready)
                 if counted:
-                    count = partial(_count, session, entry, pairs, found)
-                    samples = count(on_step=on_step, on_counting=on_counting)
+                    on_counting()
+                    samples = _count(session, entry, pairs, found, on_step=on_step)
             if beside is not None and found.ready.opening:
                 found.deployment = Deployment(
                     backend=protocol.forward.backend,
@@ -416,7 +416,6 @@ def _count(
     found: UntimedPass,
     *,
     on_step: Step,
-    on_counting: Callable[[], None],
 ) -> list[Sample]:
     """Fill in the counts. This comes last, because counters import and patch much of torch.
 
@@ -426,15 +425,12 @@ def _count(
     """
     on_step("counting")
     try:
-        if entry.interpreter is None:
-            found.complexity = session.count_complexity(on_counting)
-            return []
-        samples = draw_samples(session.upscale, pairs)
+        if entry.interpreter is not None:
+            return draw_samples(session.upscale, pairs)
+        found.complexity = session.count_complexity()
     except WorkerError as failure:
         found.complexity = failed(failure)
-        return []
-    on_counting()
-    return samples
+    return []
 
 
 def _require_image(session: WorkerSession, pairs: ImagePairs, found: UntimedPass) -> None:

@@ -318,12 +318,6 @@ class Compiled(Frozen):
     event: Literal["compiled"] = "compiled"
 
 
-class Compared(Frozen):
-    """No answer yet, but a worker that counts has compared its copy with the network."""
-
-    event: Literal["compared"] = "compared"
-
-
 class Working(Frozen):
     """No answer yet, but another forward has ended; sent now and then in a long request."""
 
@@ -376,7 +370,6 @@ Reply = Annotated[
     | Built
     | Exported
     | Compiled
-    | Compared
     | Working
     | Failed,
     Field(discriminator="event"),

@@ -40,7 +40,7 @@ from esrbench.worker.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     import torch
 
@@ -88,12 +88,10 @@ class OwnAnswers:
 
     Args:
         worker: the worker that loaded it.
-        on_compared: called when the counted copy has been compared with the network.
     """
 
-    def __init__(self, worker: Worker, on_compared: Callable[[], None]) -> None:
+    def __init__(self, worker: Worker) -> None:
         self.worker = worker
-        self.on_compared = on_compared
         self.load = Load.model_validate(worker.load.message)
         self.inputs: list[torch.Tensor] = []
 
@@ -143,7 +141,7 @@ class OwnAnswers:
     def counted(self) -> Complexity:
         """Complexity of the network, or of its declared form without compiled modules."""
         measured, uncounted = self._without_built()
-        complexity = count(measured, self.on_compared)
+        complexity = count(measured)
         if uncounted is None:
             return complexity
         counters = dict.fromkeys(complexity.counters, uncounted)
@@ -195,16 +193,10 @@ class OwnAnswers:
         return BLOCKS.dump_json(blocks)
 
 
-def count(measured: MeasuredNetwork, on_compared: Callable[[], None]) -> Complexity:
-    """Complexity of a network in its state after all images; copies of it are counted.
-
-    Args:
-        measured: the network.
-        on_compared: called when a copy has been compared with the network.
-    """
+def count(measured: MeasuredNetwork) -> Complexity:
+    """Complexity of a network in its state after all images; copies of it are counted."""
     protocol, conversion = measured.protocol, measured.conversion
     differs = measured.differs()
-    on_compared()
     with cast_as_counted(protocol.forward):
         complexity = measure_complexity(
             measured.copy(),

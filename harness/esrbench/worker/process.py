@@ -29,10 +29,8 @@ from esrbench.worker.messages import (
     REPLY,
     Account,
     Built,
-    Compared,
     Compiled,
     Converted,
-    CountComplexity,
     Exported,
     Failed,
     Reply,
@@ -43,7 +41,7 @@ from esrbench.worker.messages import (
 from esrbench.worker.pixels import PixelAreas
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
 
@@ -190,20 +188,9 @@ class WorkerProcess:
         return self._process.pid
 
     def ask(
-        self,
-        request: Request,
-        expected: type[ReplyT],
-        content: bytes = b"",
-        *,
-        on_compared: Callable[[], None] = lambda: None,
+        self, request: Request, expected: type[ReplyT], content: bytes = b""
     ) -> tuple[ReplyT, bytes]:
         """Send a request with its payload; return its first answer and the answer's payload.
-
-        Args:
-            request: the request.
-            expected: class of the answer.
-            content: payload of the request.
-            on_compared: called once, when a worker that counts a network has compared its copy.
 
         Raises:
             WorkerError: the request failed, no answer came in time, or one of the wrong kind.
@@ -216,23 +203,14 @@ class WorkerProcess:
             raise self._silent(request) from None
         except ChannelClosedError:
             raise self.gone("crash", self._exit_reason(request.command)) from None
-        return self.receive(request, expected, on_compared=on_compared)
+        return self.receive(request, expected)
 
-    def receive(
-        self,
-        request: Request,
-        expected: type[ReplyT],
-        *,
-        on_compared: Callable[[], None] = lambda: None,
-    ) -> tuple[ReplyT, bytes]:
-        """The next answer to a request; arguments and errors as in ``ask``."""
+    def receive(self, request: Request, expected: type[ReplyT]) -> tuple[ReplyT, bytes]:
+        """The next answer to a request; errors as in ``ask``."""
         latest = time.monotonic() + MOST_TIMEOUTS * self.timeout_seconds
         try:
             most = PAYLOADS.get(expected, 0)
             reply, content = self._next_reply(latest, most)
-            if isinstance(reply, Compared) and isinstance(request, CountComplexity):
-                on_compared()
-                reply, content = self._next_reply(latest, most)
             # The timeout limits the time between answers, because one request of a race makes many
             # forwards.
             while isinstance(reply, Working) and isinstance(request, TimePairs):

@@ -271,15 +271,9 @@ class WorkerSession:
             conditions=self._monitor.conditions(start, end),
         )
 
-    def count_complexity(self, on_compared: Callable[[], None] = lambda: None) -> Complexity:
-        """Complexity of the loaded network.
-
-        Args:
-            on_compared: called when the worker has compared the counted copy with the network; what
-                follows needs one CPU only.
-        """
-        counted, _ = self._ask(CountComplexity(), Counted, on_compared=on_compared)
-        complexity = counted.complexity
+    def count_complexity(self) -> Complexity:
+        """Complexity of the loaded network."""
+        complexity = self._ask(CountComplexity(), Counted)[0].complexity
         if self._protocol is not None:
             self._require_possible(impossible_counts(complexity, self._protocol))
         return complexity
@@ -439,13 +433,9 @@ class WorkerSession:
         return upscale(lr, self._scale, border="mirror") if self._enlarges else None
 
     def _ask(
-        self,
-        request: Request,
-        expected: type[ReplyT],
-        content: bytes = b"",
-        on_compared: Callable[[], None] = lambda: None,
+        self, request: Request, expected: type[ReplyT], content: bytes = b""
     ) -> tuple[ReplyT, bytes]:
-        reply, answered = self.process.ask(request, expected, content, on_compared=on_compared)
+        reply, answered = self.process.ask(request, expected, content)
         self._require_own_failures(reply, request)
         return reply, answered
 

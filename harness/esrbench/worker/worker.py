@@ -206,8 +206,7 @@ class Conversation:
         from esrbench.worker.own import OwnAnswers
 
         if self.own is None:
-            tell_compared = partial(self.channel.send, {"event": "compared"})
-            self.own = OwnAnswers(worker, tell_compared)
+            self.own = OwnAnswers(worker)
         self.channel.send(*self.own.answer(request))
 
     def refuse(self, message: str) -> None:
