@@ -1,9 +1,13 @@
-"""The next pass's worker starts while this one counts or is compared, and never while one times."""
+"""The next pass's worker starts while one scores or is compared, and never while one times."""
+
+from dataclasses import replace
 
 import pytest
 from fake_worker import FakeWorker, use_fake_workers
 
 from esrbench.errors import MeasurementError
+from esrbench.protocol import EnergyDesign
+from esrbench.records import Absent
 from esrbench.runs.suite import run_suite
 from esrbench.worker.failure import WorkerError
 
@@ -73,13 +77,25 @@ def test_a_pass_ends_only_when_the_next_worker_rests(trio, store, watched):
     list(run_suite(trio(), store))
     did = [(what, name) for what, name, _ in watched.did]
     first = did.index(("count", "one"))
-    assert did[first - 1 : first + 4] == [
+    assert did[first - 2 : first + 4] == [
+        ("load", "one"),
         ("start", "two"),
         ("count", "one"),
         ("end", "one"),
         ("rest", "two"),
         ("load", "two"),
     ]
+
+
+def test_nothing_is_started_ahead_where_energy_is_measured(trio, store, watched, monkeypatch):
+    monkeypatch.setattr(
+        "esrbench.runs.evaluator.open_counter", lambda **_: Absent(kind="unavailable", reason="-")
+    )
+    suite = trio()
+    suite = replace(suite, protocol=suite.protocol.model_copy(update={"energy": EnergyDesign()}))
+    list(run_suite(suite, store))
+    did = [(what, name) for what, name, _ in watched.did]
+    assert did.index(("start", "two")) > did.index(("end", "one"))
 
 
 @pytest.mark.parametrize(

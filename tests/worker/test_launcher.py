@@ -85,10 +85,16 @@ def test_a_worker_sees_the_gpu_of_its_launcher_alone(launcher, describe, monkeyp
         (launcher, "cuda", "3"),
         (second, "cpu", ""),
     ):
-        session = started_by.worker(network, protocol=Protocol(device=device))
+        session = started_by.worker(network, protocol=Protocol(device=device), timed=True)
         assert session.process.variables == {"CUDA_VISIBLE_DEVICES": seen}
     assert second.hiding([Path("/hr")]).gpu == 1
     assert open_launcher("subprocess", gpu=1).gpu == 1
+
+
+def test_threads_sleep_while_they_wait_unless_their_forwards_are_timed(launcher, describe):
+    network = (describe("Nearest"), None)
+    told = [launcher.worker(network, timed=timed).process.variables for timed in (False, True)]
+    assert [each.get("OMP_WAIT_POLICY") for each in told] == ["passive", None]
 
 
 def test_hiding_adds_to_what_is_hidden(launcher):

@@ -234,6 +234,7 @@ class _Race:
                 protocol=self.protocol,
                 interpreter=self.candidate.interpreter,
                 readable=(*self.candidate.readable, *self.baseline.readable),
+                timed=True,
                 timeout_seconds=timeout_seconds,
             ) as session:
                 judgement = self._run_process(session)

@@ -115,15 +115,20 @@ class Entry:
         launcher: Launcher,
         protocol: Protocol,
         *,
+        timed: bool = False,
         timeout_seconds: float,
         limit_seconds: float = math.inf,
     ) -> WorkerSession:
-        """A worker that can load it, not yet started; arguments as in ``Launcher.worker``."""
+        """A worker that can load it, not yet started; arguments as in ``Launcher.worker``.
+
+        Energy depends on how threads wait, as time does.
+        """
         return launcher.worker(
             (self.descriptor, self.weights),
             protocol=protocol,
             interpreter=self.interpreter,
             readable=self.readable,
+            timed=timed or protocol.energy is not None,
             timeout_seconds=timeout_seconds,
             limit_seconds=limit_seconds,
         )
@@ -171,7 +176,6 @@ def measure_untimed(
     sr_folder: Path | None = None,
     crops: CropFolder | None = None,
     on_step: Step = lambda _: None,
-    on_counting: Callable[[], None] = lambda: None,
     counted: bool = True,
     on_loaded: Callable[[WorkerSession], None] = lambda _session: None,
     reference: Upscale | None = None,
@@ -192,7 +196,6 @@ def measure_untimed(
         sr_folder: where SR images are written as PNG, or None.
         crops: parts of SR images that are kept, or None.
         on_step: called with the name of each step.
-        on_counting: called when only counting is left.
         counted: count the entry too.
         on_loaded: called with the worker before images are upscaled; may make it do more.
         reference: gives eager torch's SR, with which a backend's is compared; None to have it
@@ -255,7 +258,6 @@ def measure_untimed(
                     on_step("measuring energy")
                     found.energy = _energy(session, pairs, protocol, protocol.energy, found.ready)
                 if counted:
-                    on_counting()
                     samples = _count(session, entry, pairs, found, on_step=on_step)
             if beside is not None and found.ready.opening:
                 found.deployment = Deployment(

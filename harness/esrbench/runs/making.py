@@ -55,6 +55,7 @@ class Maker:
         return planned.entry.worker(
             planned.launcher,
             planned.protocol,
+            timed=planned.index is not None,
             timeout_seconds=self.timeout_seconds,
             limit_seconds=max(0.0, limit_seconds),
         )
@@ -73,7 +74,8 @@ class Maker:
             planned: what is to be measured.
             limit_seconds: longest life of the worker.
             started: its worker, if it was started before.
-            start_next: starts the worker of the next pass; called when this disturbs nothing.
+            start_next: starts the worker of the next pass. It is called once the network is loaded,
+                unless energy is measured.
 
         Raises:
             DataError: an image changed since it was checked.
@@ -81,6 +83,11 @@ class Maker:
         """
         created, start = datetime.now(UTC), time.monotonic()
         entry, name = planned.entry, planned.entry.descriptor.name
+
+        def on_loaded(_session: WorkerSession) -> None:
+            if planned.protocol.energy is None:
+                start_next()
+
         found = measure_untimed(
             entry,
             planned.pairs,
@@ -89,7 +96,7 @@ class Maker:
             sr_folder=planned.sr_folder,
             crops=planned.crops,
             on_step=partial(self.on_step, name),
-            on_counting=start_next,
+            on_loaded=on_loaded,
             started=started,
             timeout_seconds=self.timeout_seconds,
             limit_seconds=max(0.0, limit_seconds),

@@ -182,6 +182,7 @@ class NullTimes:
                         (null, NO_WEIGHTS),
                         protocol=eager,
                         interpreter=entry.interpreter,
+                        timed=True,
                         timeout_seconds=plan.timeout_seconds,
                     )
                 )

@@ -63,7 +63,7 @@ def time_replicate(
     windows: tuple[TimedWindow, ...] = ()
     with ExitStack() as ending:
         if started is None:
-            session = ending.enter_context(_worker(entry, plan))
+            session = ending.enter_context(_worker(entry, plan, timed=True))
         else:
             session = ending.push(started)
         try:
@@ -163,7 +163,7 @@ def _untimed(
 ) -> list[float | None]:
     """PSNR of each window's SR, in a fresh process."""
     scores = []
-    with _worker(entry, plan) as session:
+    with _worker(entry, plan, timed=False) as session:
         entry.load(session, plan.protocol)
         for window in windows:
             name = pairs.pairs[window.image].name
@@ -191,10 +191,11 @@ def _scored(
     return tuple(scored)
 
 
-def _worker(entry: Entry, plan: Plan) -> WorkerSession:
+def _worker(entry: Entry, plan: Plan, *, timed: bool) -> WorkerSession:
     return entry.worker(
         plan.launcher,
         plan.protocol,
+        timed=timed,
         timeout_seconds=plan.timeout_seconds,
         limit_seconds=plan.limit_seconds,
     )
