@@ -119,16 +119,13 @@ class Entry:
         timeout_seconds: float,
         limit_seconds: float = math.inf,
     ) -> WorkerSession:
-        """A worker that can load it, not yet started; arguments as in ``Launcher.worker``.
-
-        Energy depends on how threads wait, as time does.
-        """
+        """A worker that can load it, not yet started; arguments as in ``Launcher.worker``."""
         return launcher.worker(
             (self.descriptor, self.weights),
             protocol=protocol,
             interpreter=self.interpreter,
             readable=self.readable,
-            timed=timed or protocol.energy is not None,
+            timed=timed,
             timeout_seconds=timeout_seconds,
             limit_seconds=limit_seconds,
         )
@@ -220,6 +217,7 @@ def measure_untimed(
     start = partial(
         entry.worker,
         launcher,
+        timed=protocol.energy is not None,  # which depends on how threads wait
         timeout_seconds=timeout_seconds,
         limit_seconds=limit_seconds,
     )

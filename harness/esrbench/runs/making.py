@@ -55,7 +55,7 @@ class Maker:
         return planned.entry.worker(
             planned.launcher,
             planned.protocol,
-            timed=planned.index is not None,
+            timed=planned.index is not None or planned.protocol.energy is not None,
             timeout_seconds=self.timeout_seconds,
             limit_seconds=max(0.0, limit_seconds),
         )

@@ -24,7 +24,7 @@ from esrbench.environment import own_packages
 from esrbench.errors import UsageError
 from esrbench.processes import family
 from esrbench.sandbox.limits import Limits
-from esrbench.sandbox.start import PROBE, WORKER, Policy
+from esrbench.sandbox.start import LOADING, PROBE, WORKER, Policy
 from esrbench.sandbox.view import View, resolve_view
 
 if TYPE_CHECKING:
@@ -243,6 +243,7 @@ class Sandbox(ABC):
             processes=limits.processes,
             device_calls=list(visible.device.calls),
             packages=not visible.interpreter.own,
+            preloaded=LOADING if visible.interpreter.own and self._entry == WORKER else "",
         )
 
     def _try(self) -> str | None:

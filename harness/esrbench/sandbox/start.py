@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from esrbench.sandbox.landlock import Grant
 
 WORKER = "esrbench.worker.worker:main"
+LOADING = "esrbench.worker.own"
+"""Module that a worker in the harness's own interpreter needs to load a network."""
 PROBE = "esrbench.sandbox.start:answer_probe"
 
 # linux/prctl.h
@@ -58,6 +60,8 @@ class Policy:
         device_calls: kinds of system calls that the driver of its device makes.
         packages: add the interpreter's installed packages to the path once it is confined. Code
             that they run at every start runs then.
+        preloaded: module that is imported before any request, so that a worker that was started
+            early need not import it later; empty for none.
     """
 
     entry: str
@@ -70,6 +74,7 @@ class Policy:
     processes: bool
     device_calls: list[DeviceCall]
     packages: bool = False
+    preloaded: str = ""
 
     def write(self) -> int:
         """A descriptor of a nameless file that holds the policy."""
@@ -197,6 +202,8 @@ def main(arguments: Sequence[str]) -> None:
     if policy.packages:
         site.main()
     imported = importlib.import_module(module)
+    if policy.preloaded:
+        importlib.import_module(policy.preloaded)
     gc.enable()
     getattr(imported, function)(arguments[1:])
 
