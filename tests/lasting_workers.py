@@ -38,7 +38,9 @@ class LastingSession(WorkerSession):
 
     def __exit__(self, kind, value, trace):
         process = self.process
-        if kind is None and process._process.poll() is None:
+        # A generator that nobody asks for more ends between two requests.
+        answered = kind in {None, GeneratorExit} or getattr(value, "fatal", True) is False
+        if answered and process._process.poll() is None:
             self.idle[process.view, process.limits].append(process)
         else:
             super().__exit__(kind, value, trace)

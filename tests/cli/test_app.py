@@ -178,6 +178,7 @@ def test_a_wrong_word_names_the_right_help(in_process, arguments, advice):
     assert advice.splitlines()[0] in said
 
 
+@pytest.mark.usefixtures("lasting_workers")
 def test_show_depth_counts_blocks(in_process):
     blocks = json.loads(in_process("show", "rfdn", "--depth", "1", "--json").stdout)
     assert blocks[0]["params"] == 433_448
@@ -187,6 +188,7 @@ def test_show_depth_counts_blocks(in_process):
     ]
 
 
+@pytest.mark.usefixtures("lasting_workers")
 def test_list_long_counts_every_network(describe, monkeypatch, capsys):
     registry = Registry()
     registry.add([describe("Nearest"), describe("FailsToBuild")], origin="tests")
@@ -197,6 +199,7 @@ def test_list_long_counts_every_network(describe, monkeypatch, capsys):
     assert failed["params"].startswith("failed: load-error")
 
 
+@pytest.mark.usefixtures("lasting_workers")
 def test_validate_exits_4_on_a_broken_promise(in_process, tmp_path):
     file = tmp_path / "nan.safetensors"
     file.write_bytes(b"nonsense")
@@ -205,6 +208,7 @@ def test_validate_exits_4_on_a_broken_promise(in_process, tmp_path):
     assert "failed" in done.stdout
 
 
+@pytest.mark.usefixtures("lasting_workers")
 def test_validate_passes_interpolation(in_process):
     done = in_process("validate", "bicubic", "--scale", "4", "--json", code=0)
     (report,) = json.loads(done.stdout)

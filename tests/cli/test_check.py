@@ -36,6 +36,7 @@ def canned(monkeypatch):
     return given
 
 
+@pytest.mark.usefixtures("lasting_workers")
 def test_a_baseline_is_made_and_checked_and_a_change_is_found(tmp_path):
     """Bicubic has no parameters, so a baseline with nine of them is worse."""
     file = tmp_path / "baseline.json"
@@ -65,6 +66,7 @@ def test_a_baseline_is_made_and_checked_and_a_change_is_found(tmp_path):
     assert file.read_text() == content
 
 
+@pytest.mark.usefixtures("lasting_workers")
 def test_a_baseline_without_scores_says_why(tmp_path):
     file = tmp_path / "baseline.json"
     made = invoke("baseline", "update", "fsrcnn", "--scale", "2", "--baseline", str(file))

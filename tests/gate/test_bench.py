@@ -8,6 +8,7 @@ from esrbench.gate.figures import WeightsFigure
 from esrbench.records import Absent
 
 
+@pytest.mark.usefixtures("lasting_workers")
 def test_counts_and_scores(pair_folder, describe):
     """FSRCNN(56, 12, 4) at x4 has 12,809 parameters; of random weights nothing is scored."""
     registry = Registry()

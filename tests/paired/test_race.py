@@ -318,6 +318,7 @@ def test_twice_the_work_is_found_slower_if_anything(describe):
         ("Nearest", "RaisesLater", "forward-error: baseline raiseslater: .*enough is enough"),
     ],
 )
+@pytest.mark.usefixtures("lasting_workers")
 def test_a_failure_says_whose_it_is(describe, candidate, baseline, says):
     with pytest.raises(WorkerError, match=says):
         race(entry(describe(candidate)), entry(describe(baseline)), SMALL)
