@@ -55,7 +55,7 @@ def test_median_interval_against_binomial_tables(n, low, high, confidence):
 
 
 def test_median_of_nothing_is_an_error():
-    with pytest.raises(ValueError, match="no samples"):
+    with pytest.raises(ValueError, match="at least one sample"):
         median_value([])
 
 

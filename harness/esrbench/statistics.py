@@ -32,14 +32,14 @@ def median_value(samples: Sequence[float], *, confidence: float = CONFIDENCE) ->
 
     Args:
         samples: at least one finite sample, any unit.
-        confidence: coverage asked for, in (0, 1).
+        confidence: requested coverage, in (0, 1).
 
     Raises:
         ValueError: no samples.
     """
     ordered = sorted(samples)
     if not ordered:
-        raise ValueError("the median of no samples is undefined")
+        raise ValueError("a median needs at least one sample")
     if len(ordered) == 1:
         return Value(value=ordered[0])
     n = len(ordered)
@@ -58,17 +58,17 @@ def median_value(samples: Sequence[float], *, confidence: float = CONFIDENCE) ->
 def mean_of_medians(samples: Sequence[Sequence[float]], *, confidence: float = CONFIDENCE) -> Value:
     """Mean over images of per-image medians, with a percentile bootstrap over the rounds.
 
-    An outlier moves a median little, and so the interval. With ``BOOTSTRAP_ROUNDS`` rounds or more
-    the interval covered the true value in 91 to 98 % of simulations of normal, log-normal and
-    outlier-ridden noise; with fewer there is none. The interval does not hold for another process
-    or machine, and is too narrow where rounds drift.
+    Outliers have little effect on medians, and so on the interval. With ``BOOTSTRAP_ROUNDS`` rounds
+    or more, the interval covered the true value in 91 to 98 % of simulations of normal noise,
+    log-normal noise and noise with many outliers. With fewer rounds there is no interval. It does
+    not hold for another process or machine, and it is too narrow if rounds drift.
 
     Args:
         samples: one sequence of at least one sample for every image, any unit.
         confidence: nominal coverage, in (0, 1).
 
     Returns:
-        The mean; without an interval where an image has too few rounds.
+        The mean; without an interval if an image has too few rounds.
 
     Raises:
         ValueError: no images, or an image without samples.
@@ -96,22 +96,22 @@ def mean_of_medians(samples: Sequence[Sequence[float]], *, confidence: float = C
 def geometric_mean(samples: Sequence[float], *, confidence: float = CONFIDENCE) -> Value:
     """Geometric mean with Student's interval of the logarithms.
 
-    For few figures of independent processes: times and ratios, whose noise is relative.
+    Meant for few times or ratios of independent processes, because their noise is relative.
 
     Args:
         samples: at least one positive sample, any unit.
         confidence: coverage, in (0, 1); exact for log-normal samples.
 
     Returns:
-        The mean. It has no interval where all samples are equal, nor with fewer than
-        ``STUDENT_SAMPLES`` samples, whose interval would span orders of magnitude.
+        The mean. It has no interval if all samples are equal. It has none with fewer than
+        ``STUDENT_SAMPLES`` samples, because that interval would span orders of magnitude.
 
     Raises:
         ValueError: no samples.
     """
     n = len(samples)
     if not n:
-        raise ValueError("the mean of no samples is undefined")
+        raise ValueError("a mean needs at least one sample")
     logs = np.log(samples)
     mean = float(logs.mean())
     if n < STUDENT_SAMPLES or max(samples) == min(samples):
@@ -132,8 +132,8 @@ def student_quantile(freedom: int, outside: float) -> float:
 
     For whole degrees of freedom, the probability inside is a finite sum of powers of the cosine of
     ``arctan(t / sqrt(freedom))`` (Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3
-    and 26.7.4). This sum is concave in the angle, so Newton's steps from 0 never go too far.
-    SciPy has the same function, but importing it takes as long as ranking thousands of entries.
+    and 26.7.4). This sum is concave in the angle, so Newton's method from 0 never overshoots. SciPy
+    has the same function, but importing it takes as long as ranking thousands of entries.
 
     Args:
         freedom: degrees of freedom, at least 1.
@@ -165,7 +165,7 @@ def rank_interval(samples: Sequence[float], z: float) -> Interval | None:
     standard deviations of a normal distribution.
 
     Args:
-        samples: any unit.
+        samples: samples in any unit.
         z: half-width in standard deviations of the rank.
 
     Returns:
@@ -221,5 +221,5 @@ def estimate_ratio(pairs: Sequence[Pair], z: float) -> PairedEstimate | Absent:
 
 
 def half_width(interval: Interval) -> float:
-    """Half-width of a ratio's interval as a share: 0.01 reaches 1 % to either side."""
+    """Half-width of a ratio's interval as a share: 0.01 is 1 % to either side."""
     return math.sqrt(interval.high / interval.low) - 1

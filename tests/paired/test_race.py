@@ -127,7 +127,9 @@ def test_the_interpreter_of_one_network_is_that_of_both(session, describe, monke
     with pytest.raises(UsageError, match="one process, but each has another interpreter"):
         race(replace(ours, interpreter=other), replace(theirs, interpreter=old), SMALL)
     installed = describe("Nearest").model_copy(update={"factory": "installed:Net"})
-    with pytest.raises(UsageError, match="is installed beside esrbench and runs there alone"):
+    with pytest.raises(
+        UsageError, match="is installed in the environment of esrbench and runs only there"
+    ):
         race(entry(installed), replace(theirs, interpreter=old), SMALL)
     assert session.started == len(record.processes)
 

@@ -89,9 +89,9 @@ def test_counts_stand_where_images_are_the_same_within_a_level(pairs, off):
     ("fields", "says"),
     [
         ({"off": 2}, "differs by 2 levels there"),
-        ({"here": READY.model_copy(update={"code_sha256": "b" * 64})}, "its code is another one"),
-        ({"here": READY.model_copy(update={"state_elements": 11})}, "it has other weights"),
-        ({"here": READY.model_copy(update={"deployed_elements": 8})}, "another number of param"),
+        ({"here": READY.model_copy(update={"code_sha256": "b" * 64})}, "its code differs"),
+        ({"here": READY.model_copy(update={"state_elements": 11})}, "its weights differ"),
+        ({"here": READY.model_copy(update={"deployed_elements": 8})}, "its number of parameters"),
         ({"says": "no such operator"}, "no such operator"),
     ],
 )
@@ -138,7 +138,9 @@ def test_who_runs_where_is_checked_first(tmp_path):
         with pytest.raises(UsageError, match=says):
             find_interpreters({name: str(tmp_path / "nothing/python")}, {"rfdn": RFDN})
     installed = ModelDescriptor(name="net", summary="", scales=(4,), factory="somewhere.nets:Net")
-    with pytest.raises(UsageError, match=r"somewhere\.nets is installed beside esrbench"):
+    with pytest.raises(
+        UsageError, match=r"somewhere\.nets is installed in the environment of esrbench"
+    ):
         find_interpreters({"net": "python"}, {"net": installed})
     with pytest.raises(UsageError, match="no environment 'nowhere'"):
         find_interpreters({"rfdn": "nowhere"}, {"rfdn": RFDN})

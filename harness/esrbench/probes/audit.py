@@ -1,9 +1,9 @@
-"""The audit: which operators the dispatcher really ran, and what the output was computed from.
+"""The audit: the operators that the dispatcher really ran, and the sources of the output.
 
-The audit finds hidden work, but no tampering: it runs in the process of the network that it
-watches. Code that writes into a tensor's memory without torch leaves no operator. The audit also
-does not find work that a forward leaves out both on ``meta`` and on small images, such as the one
-that is counted with values.
+The audit finds hidden work but not tampering, because it runs in the process of the network that it
+watches. Code that writes into a tensor's memory without torch runs no operator. The audit also
+misses work that a forward leaves out both on ``meta`` and on small images, such as the image that
+is counted with values.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 CONTRACTED_SHARE: Final = 0.05
-"""Products summed by elementwise operators are reported from this share of the counted
-multiply-accumulates on. Smaller shares come from scales of residual branches and pooled gates."""
+"""Products that elementwise operators sum are reported if they reach this share of the counted
+multiply-accumulates. Smaller shares come from scales of residual branches and pooled gates."""
 
 COMBINED_RESULTS: Final = 256
-"""More than so many per input pixel are reported: elementwise results that are summed without
-being products. Their cost is then similar to what is counted. Bicubic interpolation by its formula
-has 48."""
+"""Elementwise results that are summed without being products are reported if there are more than
+this many per input pixel. Their cost is then similar to the counted cost. Bicubic interpolation by
+its formula has 48."""
 
 RECOUNTED_SIDE: Final = 64
 """Side of the image that is also counted with pixel values; costs are compared at this size."""
 
 RECOUNTED_COST: Final = 10**6
-"""Networks with more multiply-accumulates per pixel are not efficient ones. They get a smaller
-image that costs as much."""
+"""Networks with more multiply-accumulates per pixel are not efficient. They get a smaller image of
+the same cost."""
 
 LEAST_RECOUNTED_SIDE: Final = 16
 RECOUNTED_STEP: Final = 8
@@ -79,8 +79,8 @@ def measure_audit(
 
     Args:
         network: in eval mode, on the CPU; or a function that builds one.
-        input_sizes: heights and widths of the network's input, at least one. A small one is cheap
-            if pixel values are needed; one that is not square finds more.
+        input_sizes: heights and widths of the network's input, at least one. A small size is cheap
+            if pixel values are needed. A size that is not square finds more.
         channels: channels of the network's input.
         valued_sizes: sizes at which a forward that needs values gets real ones. The smallest size
             is always among them. At the other sizes it gets what it read at the smallest size. All
@@ -89,28 +89,27 @@ def measure_audit(
 
     Returns:
         Multiply-accumulates at each size, by the rule of the ``aten`` counter. Also the operators
-        that are neither counted nor free, custom ones separately, and the products by type; each
-        with its largest number of calls at any size. A forward that needs values runs on noise and
-        on a smooth image at each size. What the network kept from an earlier forward is still
-        treated as it was there.
+        that are neither counted nor free, custom operators separately, and the products by type;
+        each with its largest number of calls at any size. A forward that needs values runs on noise
+        and on a smooth image at each size. Tensors that the network kept from an earlier forward
+        are still known.
 
-        Constants are those of the size with most. Each counts once and in full, by its storage.
-        What is computed from constants counts if it meets input-derived data, but never more than
-        what it was computed from. So masks and coordinates that are made from sizes count almost
-        nothing. Integer buffers that are built alike count once. A tensor without dimensions
-        counts 1. The running statistics of an affine batch normalisation count nothing, because
-        its scale and shift can contain them. A tensor that is filled with a number is a constant,
-        whatever it was made from. Numbers that are no tensors are ``scalars``, whichever operator
-        takes them.
+        Constants are from the size that has most of them. Each counts once and in full, by its
+        storage. A tensor that is computed from constants counts if it meets input-derived data, but
+        never more than its sources. So masks and coordinates that are made from sizes count almost
+        nothing. Integer buffers with equal values count once. A tensor without dimensions counts 1.
+        The running statistics of an affine batch normalisation count nothing, because its scale and
+        shift can contain them. A tensor that is filled with a number is a constant, whatever it was
+        made from. Numbers outside tensors are ``scalars``, whichever operator takes them.
 
         Products of two tensors that are summed elementwise (``contractions``) do the work of a
         convolution. They are reported as uncounted if their number is similar to what is counted.
         The same applies to results of other elementwise operators on two tensors, and to products
-        with numbers of the code, if there are many numbers. These are reported only if they are
-        far more.
+        with many numbers of the code. These are reported only from a far larger number on.
 
         ``recount`` is made at the smaller of the smallest size and 64x64, or at a smaller size if
-        that costs much. What the forward with values ran is added to the rest, with its constants.
+        that costs much. The operators and constants of its forward with values are added to the
+        result.
 
         ``complete`` is false in three cases: the output does not derive from the input; an
             operator ran that is neither counted nor free nor in ``records.counts.LIGHT``; the
@@ -189,7 +188,7 @@ def _given(
     make: Callable[[tuple[int, ...]], Tensor],
     tables: _Tables,
 ) -> _Forward:
-    """A forward with values, or one without that gets the values which a smaller one read."""
+    """A forward with values, or without them; then it gets those that a smaller one read."""
     with suppress(Exception), given_again(read):
         made = on_meta(network)
         image = torch.empty(shape, device="meta")
@@ -201,10 +200,9 @@ def _given(
 def _recount(
     network: nn.Module, tables: _Tables, channels: int, least: SizedCount
 ) -> tuple[Recount, list[_Forward]]:
-    """Count a small forward without values and with them; also return what ran with values.
+    """Count a small forward without and with values; also return the forwards with values.
 
-    Each count has a fresh copy. Otherwise work that a network does only once would be missing from
-    one of the counts.
+    Each count has a fresh copy. Otherwise one count would miss work that a network does only once.
     """
     without = _small_forward(network, channels, least)
     size = without.count.input_size
@@ -224,7 +222,7 @@ def _recount(
 
 
 def _small_forward(network: nn.Module, channels: int, least: SizedCount) -> _Forward:
-    """Sizes: without values 64x64, smaller if that costs much, larger if that fails."""
+    """Run a small forward without values: 64x64, smaller if that is costly, larger if it fails."""
     side = RECOUNTED_SIDE
     excess = least.macs_per_pixel / RECOUNTED_COST
     if excess > 1:
@@ -258,7 +256,7 @@ def _smooth(shape: tuple[int, ...]) -> Tensor:
 
 
 class _Tables:
-    """The values of a network's tables, which copies without values do not have.
+    """Keeps the values of a network's tables, because copies without values do not have them.
 
     Tables are buffers and tensors among other attributes, such as attention masks.
     """
@@ -351,7 +349,7 @@ class _Forward:
             self.product_dtypes[str(dtype).removeprefix("torch.")] += 1
         for tensor in tensors_in(args):
             if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
-                # The operators with which a tensor subclass answers are not seen.
+                # The operators that a tensor subclass runs itself are not seen.
                 self.opaque[f"{called} of {type(tensor).__name__}"] += 1
         self._provenance.follow(called, args, kwargs, result)
         self._contractions.follow(name, args, out, kwargs)
@@ -382,7 +380,7 @@ class _Calls(TorchFunctionMode):
     }
 
     def __init__(self, leave: Callable[[str, Any], None]) -> None:
-        """Set the function that is told by which way a tensor leaves torch."""
+        """Set the function to call with a tensor that leaves torch and the way it leaves."""
         super().__init__()
         self.autocast: torch.dtype | None = None
         self._leave = leave

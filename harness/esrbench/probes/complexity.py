@@ -87,8 +87,8 @@ def measure_complexity(
             largest that is audited. None to leave this out.
         input_for_1280x720: height and width of the input for an SR image of 1280x720, for which
             the ``aten`` counter counts once more; None to leave this out.
-        audit_seed: seed of the audited size that is drawn; None for a random seed, which nobody
-            can know before. It is recorded.
+        audit_seed: seed of the random audited size. None for a random seed, which nobody can
+            predict; it is recorded.
         precision: precision of the network's class; products of its type are expected.
 
     Returns:
@@ -239,11 +239,11 @@ def _ran_otherwise(ran: Mapping[CounterName, int]) -> str | None:
     if not ran or max(ran.values()) - min(ran.values()) <= SPREAD_LIMIT * min(ran.values()):
         return None
     figures = ", ".join(f"{macs:,} under {name}" for name, macs in ran.items())
-    return f"its forward runs other multiply-accumulates for each counter: {figures}"
+    return f"its forward runs different multiply-accumulates under each counter: {figures}"
 
 
 def _void(found: object, differs: str) -> Absent:
-    """The replacement for a dropped finding, unless it is absent already."""
+    """The absent value that replaces a dropped finding; an absent finding stays as it is."""
     if isinstance(found, Absent):
         return found
     return Absent(
@@ -257,11 +257,11 @@ def _void(found: object, differs: str) -> Absent:
 def audited_sizes(
     input_size: tuple[int, int], memory_input: tuple[int, int] | None
 ) -> tuple[tuple[int, int], ...]:
-    """Sizes at which a network is audited, without the random one: the counted one and others.
+    """Sizes at which a network is audited, without the random one.
 
-    The others are the size of the memory prediction and two thirds of its height. At 510x510 this
-    is the usual image of DIV2K (339x510). Without a memory size, a smaller size that is not square
-    is used (128x192). Sizes at which borders would dominate are left out.
+    They are the counted size, the size of the memory prediction, and two thirds of its height. At
+    510x510 this is the usual image of DIV2K (339x510). Without a memory size, a smaller size that
+    is not square is used (128x192). Sizes at which borders would dominate are left out.
     """
     if memory_input is None:
         others = [(input_size[0] // 2, input_size[1] * 3 // 4)]
@@ -272,7 +272,7 @@ def audited_sizes(
 
 
 def drawn_size(sizes: Sequence[tuple[int, int]], seed: int) -> tuple[int, int] | None:
-    """A random audited size, which a network cannot know before.
+    """A random audited size, which a network cannot predict.
 
     Args:
         sizes: the other audited sizes.

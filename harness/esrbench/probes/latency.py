@@ -1,4 +1,4 @@
-"""Decides when a warm-up ends and when enough rounds were timed; callers do the timing."""
+"""Decide when a warm-up ends and when enough rounds were timed; callers do the timing."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class WarmUp:
     """Untimed forwards before the rounds.
 
     Attributes:
-        seconds: one per forward, in order.
-        steady: whether it ended because forwards no longer became faster; false if it ended at a
-            limit of the design, and without warm-up.
+        seconds: seconds of each forward, in order.
+        steady: whether it ended because forwards no longer became faster; false if it reached a
+            limit of the design, or if there was no warm-up.
     """
 
     seconds: tuple[float, ...]
@@ -33,8 +33,8 @@ class RoundTimes:
     """Timed rounds.
 
     Attributes:
-        seconds: one per round, in order.
-        stopped_by: what ended them.
+        seconds: seconds of each round, in order.
+        stopped_by: why the rounds ended.
     """
 
     seconds: tuple[float, ...]
@@ -45,9 +45,9 @@ def steady(seconds: Sequence[float], rounds: int, tolerance: float) -> bool:
     """Whether a warm-up may end: the last forwards bring no improvement above the tolerance.
 
     Args:
-        seconds: of all forwards so far.
-        rounds: number of last forwards, N; at least N + 1 are needed, and 0 ask for nothing.
-        tolerance: improvement over the fastest forward before them, as a share of it.
+        seconds: seconds of all forwards so far.
+        rounds: number N of last forwards; N + 1 forwards are needed. With 0, it ends at once.
+        tolerance: improvement over the fastest earlier forward, as a share of it.
     """
     if rounds == 0:
         return True
@@ -59,7 +59,7 @@ def narrow(seconds: Sequence[float], target: float) -> bool:
     """Whether half of the median's 95 % interval is at most ``target`` of the median.
 
     Args:
-        seconds: of all timed forwards so far; fewer than six have no such interval.
+        seconds: seconds of all timed forwards so far; fewer than six have no such interval.
         target: largest half-width as a share of the median; 0 for never.
     """
     value = median_value(seconds)
@@ -73,8 +73,8 @@ def warm_up(forward: Callable[[], float], design: LatencyDesign) -> WarmUp:
     """Run forwards of one shape until they are ``steady`` or reach a limit.
 
     Args:
-        forward: runs one and returns its seconds.
-        design: fewest, most and budget.
+        forward: runs one forward and returns its seconds.
+        design: smallest and largest number of forwards, and time budget.
     """
     seconds: list[float] = []
     if design.warmup_rounds == 0:
@@ -89,7 +89,7 @@ def warm_up(forward: Callable[[], float], design: LatencyDesign) -> WarmUp:
 
 
 def time_rounds(forward: Callable[[int], float], design: LatencyDesign) -> RoundTimes:
-    """Time forwards until the median is known, the rounds are used up, or the budget is.
+    """Time forwards until the median is precise enough, or rounds or budget are used up.
 
     Because the interval is checked after each round, its actual coverage can be below 95 %. We
     simulated the default design with log-normal and exponential noise of 0.5 to 7 %. The interval
@@ -97,8 +97,8 @@ def time_rounds(forward: Callable[[int], float], design: LatencyDesign) -> Round
     of the runs that an interval ended.
 
     Args:
-        forward: makes the round of a number, from 0, and returns its seconds.
-        design: fewest and most rounds, target and budget.
+        forward: runs the round with the given number, from 0, and returns its seconds.
+        design: smallest and largest number of rounds, target, and time budget.
     """
     seconds: list[float] = []
     stopped_by: StoppedBy | None = None

@@ -68,12 +68,12 @@ class Constant:
             complex number is two. A number that was read as several smaller ones counts as that
             many.
         itemsize: bytes of one number.
-        indices: constants that only selected which elements of other constants these are.
-        split: into how many parts each original number was read.
+        indices: constants that only selected elements of other constants.
+        split: number of parts in which each original number was read.
         stored: whether it is, or was computed from, stored numbers; false if an operator made it
             from the numbers of its own call.
-        needed: how many numbers describe all of its elements, if these follow a pattern; None if
-            that saves nothing.
+        needed: number of values that describe all of its elements, if they follow a pattern; None
+            if these are not fewer than the elements.
     """
 
     elements: int
@@ -85,11 +85,11 @@ class Constant:
 
     @property
     def regular(self) -> int:
-        """Elements beyond the numbers that describe them all."""
+        """Number of elements minus the number of values that describe all of them."""
         return 0 if self.needed is None else max(self.elements - self.needed * self.split, 0)
 
     def read_in(self, parts: int) -> None:
-        """Note that each original number was read as so many parts."""
+        """Note that each original number was read in this many parts."""
         if parts > self.split:
             self.elements = self.elements // self.split * parts
             self.itemsize = self.itemsize * self.split // parts
@@ -104,7 +104,7 @@ class _Memory:
         origin: the constant in it; None if its content derives from the input.
         itemsize: bytes of a number as it was first seen.
         writes: highest version counter of its tensors that the seen operators explain.
-        exported: the way by which its bytes left torch.
+        exported: how its bytes left torch.
     """
 
     origin: Constant | None
@@ -126,10 +126,9 @@ class Provenance:
             most the numbers of its sources and of the call. A copy is the constant it was copied
             from.
         met_as_indices: integer constants that only selected elements of the data they met.
-        numbers: numbers of the code (not tensors) that met such data in any operator, and pieces
-            of constants that are as small.
-        opaque: ways by which input-derived data left or entered without being seen, with the
-            number of times.
+        numbers: numbers of the code (not tensors) that met such data in any operator, and equally
+            small pieces of constants.
+        opaque: how input-derived data left or entered torch unseen, with the number of times.
     """
 
     def __init__(
@@ -179,7 +178,7 @@ class Provenance:
         return self._read(tensor) is None
 
     def weighs(self, tensor: Tensor) -> bool:
-        """Whether a tensor derives from the input, or from numbers stored, drawn or many."""
+        """Whether a tensor derives from the input, from stored or drawn numbers, or from many."""
         origin = self._memory(tensor).origin
         return origin is None or origin.stored or origin.elements > FORMULA_NUMBERS
 
@@ -232,8 +231,8 @@ class Provenance:
     ) -> None:
         """Note numbers among the arguments, and pieces of constants that represent some.
 
-        Places count as numbers if they say which few elements are taken. The elements of a ramp,
-        selected in this way, are weights.
+        Positions count as numbers if they select a few elements, because elements that are
+        selected from a ramp can represent weights.
         """
         places = isinstance(result, Tensor) and result.numel() <= SMALL_PIECE
         alone = places or name in TAKING_NUMBERS
@@ -251,7 +250,7 @@ class Provenance:
     def _sources(
         self, name: str, args: Sequence[Any], kwargs: dict[str, Any], *, in_place: bool
     ) -> tuple[list[Constant], list[Constant], bool]:
-        """Constants among the arguments, those that are indices, and whether another derives."""
+        """Constants and indices among the arguments, and whether another derives from the input."""
         if name in FACTORIES:
             return [], [], False
         if name in _FILLS and args and (not in_place or _is_whole(args[0])):
@@ -280,7 +279,7 @@ class Provenance:
         sources: tuple[list[Constant], list[Constant]],
         tensor: Tensor,
     ) -> Constant:
-        """The constant that an operator made from constants, or from no tensor."""
+        """The constant that an operator made from constants, or without any tensor."""
         constants, indices = sources
         if name in _RANDOM:
             return _stored(tensor)
@@ -306,7 +305,7 @@ class Provenance:
             return made
 
     def _choices(self, pieces: Sequence[Any]) -> int:
-        """Count the numbers of a list, and tensors that it names again in a new order."""
+        """Count the numbers in a list, and the tensors that it contains again in a new order."""
         tensors = Counter(self._token(each) for each in pieces if _is_strided(each))
         again = tensors.total() - len(tensors) if len(tensors) > 1 else 0
         return again + sum(1 for _ in numbers_in(pieces))

@@ -32,8 +32,8 @@ PROCESS_KINDS = ("Compute", "Graphics")
 REASON_PREFIX = "nvmlClocksEventReason"
 
 NOT_REASONS = frozenset({"None", "All", "GpuIdle", "UserDefinedClocks"})
-"""NVML's bits that are no reason for lowered clocks: sums, the older name of
-ApplicationsClocksSetting, and an idle GPU, which readings outside the timed region always find."""
+"""NVML's bits that are not reasons for lowered clocks: sums, the older name of
+ApplicationsClocksSetting, and an idle GPU, which readings outside the timed region always show."""
 
 THROTTLING = frozenset(
     {
@@ -45,9 +45,10 @@ THROTTLING = frozenset(
         "HwPowerBrakeSlowdown",
     }
 )
-"""Reasons that come and go: power, heat, the power supply, and other GPUs of a group. Rounds under
-them cannot be compared. ApplicationsClocksSetting and DisplayClockSetting are not among them: an
-administrator or a display fixed these clocks, and they are the same for every round."""
+"""Temporary reasons: power, heat, the power supply, and other GPUs of a group. Rounds under them
+cannot be compared. ApplicationsClocksSetting and DisplayClockSetting are not among them: an
+administrator or a display fixed these clocks, and they are the same for every round.
+"""
 
 REASON_COUNTERS = {
     "SwPowerCap": "NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_POWER_CAP",
@@ -115,7 +116,7 @@ class Reading:
 def parse_ticks(text: str, cpus: Collection[int]) -> CpuTicks | None:
     """Ticks of some CPUs from the text of ``/proc/stat`` (proc(5)).
 
-    User, nice, system, irq and softirq time count as busy; guests' time is contained in user's.
+    User, nice, system, irq and softirq time count as busy; user time includes the time of guests.
 
     Args:
         text: content of the file.
@@ -339,7 +340,7 @@ def _reasons(first: GpuReading | None, last: GpuReading | None) -> set[str]:
 
 
 def throttled(conditions: Conditions) -> bool:
-    """Whether the GPU's clocks were lowered by something that comes and goes (``THROTTLING``)."""
+    """Whether the GPU's clocks were lowered for a temporary reason (``THROTTLING``)."""
     return not THROTTLING.isdisjoint(conditions.throttle_reasons)
 
 

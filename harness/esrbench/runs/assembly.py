@@ -47,7 +47,7 @@ INTERRUPTED = Absent(kind="skipped", reason="the run was interrupted before anyt
 NO_ENERGY = Absent(
     kind="skipped",
     reason="it was not asked for",
-    advice="`esrbench run --energy` asks for it.",
+    advice="`esrbench run --energy` measures it.",
 )
 NO_BACKEND = Absent(kind="skipped", reason="no backend other than eager torch ran")
 DISPUTED = Absent(kind="unavailable", reason="the times that the worker reported are disputed")
@@ -280,7 +280,8 @@ def _advice(failure: Absent, entry: EntryIdentity) -> str | None:
     ):
         return failure.advice
     found = (
-        f"If its LR size is the cause, `esrbench validate {entry.name} --fix` finds what it takes."
+        f"If its LR size is the cause, `esrbench validate {entry.name} --fix` finds the sizes that "
+        "it accepts."
     )
     return f"{failure.advice} {found}" if failure.advice else found
 

@@ -1,4 +1,4 @@
-"""Entries that run in their own interpreter: which interpreter, which software, which counts.
+"""Entries that run in their own interpreter: their interpreter, software and counts.
 
 Counts, audit and predicted memory are made in the harness's own environment. Such an entry has them
 only if its network can be built there too and gives the same images.
@@ -67,11 +67,11 @@ def find_interpreters(
         chosen: interpreters by name of the entry, or by a pattern of names for ``fnmatch``; a name
             takes precedence. An interpreter is the path of a program or of an environment's folder,
             or the name of an environment that ``esrbench env`` made.
-        descriptors: of all entries, by name.
+        descriptors: descriptors of all entries, by name.
 
     Raises:
-        UsageError: an entry is not among those to run, only the harness's own interpreter can
-            import it, or the interpreter cannot run entries.
+        UsageError: an entry is not among the networks to run, only the harness's own interpreter
+            can import it, or the interpreter cannot run entries.
     """
     found = {}
     for given, where in sorted(chosen.items(), key=lambda each: each[0] in descriptors):
@@ -89,7 +89,7 @@ def find_interpreters(
 
 
 def require_movable(descriptor: ModelDescriptor) -> None:
-    """Refuse an entry whose code is installed in the harness's environment.
+    """Reject an entry whose code is installed in the harness's environment.
 
     Raises:
         UsageError: only the harness's own interpreter could import it.
@@ -97,7 +97,10 @@ def require_movable(descriptor: ModelDescriptor) -> None:
     module = descriptor.factory.rpartition(":")[0]
     ours = module.partition(".")[0] == "esrbench_models"
     if descriptor.folder is None and not module.endswith(".py") and not ours:
-        message = f"{descriptor.name}: {module} is installed beside esrbench and runs there alone"
+        message = (
+            f"{descriptor.name}: {module} is installed in the environment of esrbench and runs "
+            "only there"
+        )
         raise UsageError(message, advice="Submit it as a folder to run it in another Python.")
 
 
@@ -167,9 +170,9 @@ def count_here(
     try:
         here = load(session)
         for fact, what in (
-            ("code_sha256", "its code is another one"),
-            ("state_elements", "it has other weights"),
-            ("deployed_elements", "it has another number of parameters"),
+            ("code_sha256", "its code differs"),
+            ("state_elements", "its weights differ"),
+            ("deployed_elements", "its number of parameters differs"),
         ):
             if getattr(here, fact) != getattr(ready, fact):
                 return uncounted(f"{what} there")
@@ -189,6 +192,6 @@ def uncounted(why: str) -> Absent:
     own = own_software()
     return Absent(
         kind="unavailable",
-        reason=f"counts are made in {own.describe()}, and {why}",
+        reason=f"entries are counted in {own.describe()}, and {why}",
         advice="Make the network the same in both environments, or count it by hand.",
     )

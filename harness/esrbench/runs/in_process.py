@@ -1,4 +1,4 @@
-"""Load and time a trusted network in this process, for scripts and for tools that time it."""
+"""Load and time a trusted network in this process, for scripts and timing tools."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ if TYPE_CHECKING:
 def prepare_forward(
     descriptor: ModelDescriptor, scale: int, input_size: tuple[int, int], weights: WeightsChoice
 ) -> tuple[Callable[[], object], dict[str, Any]]:
-    """A function that makes one forward of noise, and the facts that make its times comparable.
+    """A function that runs one forward on noise, and the facts that make its times comparable.
 
     Args:
-        descriptor: of the network.
+        descriptor: descriptor of the network.
         scale: upscaling factor.
         input_size: LR height and width.
         weights: as for ``resolve_weights``.
 
     Returns:
-        A function that makes one forward. Also the network, the hash of its code, its weights, the
-        digest of the protocol and the environment, ready for JSON.
+        A function that runs one forward. Also the network, the hash of its code, its weights, the
+        digest of the protocol and the environment, in a form for JSON.
 
     Raises:
-        UsageError, RegistrationError, WeightsError: it cannot be built here.
-        MeasurementError: its output is no SR image. Exceptions of its own code pass through.
+        UsageError, RegistrationError, WeightsError: the network cannot be built here.
+        MeasurementError: its output is not an SR image.
+        Exception: any error of the network's own code.
     """
     import torch
 
@@ -94,7 +95,7 @@ def load_model(
         that it declares.
 
     Raises:
-        UsageError: unknown name, or a scale the network is not defined for.
+        UsageError: unknown name, or a scale at which the network is not defined.
         RegistrationError: the factory does not exist or returns something else.
         WeightsError: the file is missing, altered, unsafe, or does not fit.
     """
@@ -147,7 +148,7 @@ def time_network(
         design: warm-up and rounds; ``processes`` has no effect here.
 
     Raises:
-        MeasurementError: its first output is no SR image.
+        MeasurementError: its first output is not an SR image.
     """
     import numpy as np
     import torch

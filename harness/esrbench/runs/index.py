@@ -1,9 +1,9 @@
 """An index of all run records: leaderboards and listings read this file instead of every record.
 
-For each record it has all but the raw samples, and the stamp of the record's file: inode, size, and
-the times when the file's content (mtime) and its inode (ctime) last changed. A record whose stamp
-differs is read again, so an outdated row of the index is never used. The index may be deleted at
-any time.
+It has everything of each record except the raw samples. It also has the stamp of the record's file:
+inode, size, and the times when the file's content (mtime) and its inode (ctime) last changed. If a
+stamp differs, the record is read again, so an outdated row is never used. The index may be deleted
+at any time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Rows = dict[str, tuple[Stamp, RunRecord]]
     """Records without samples and the stamps of their files, by file name."""
     Contents = dict[str, tuple[int, Any]]
-    """Contents that several records share: text of the content to its number and the content."""
+    """Contents that several records share: number and content, by the text of the content."""
 
 INDEX_NAME: Final = ".index.json"
 FEWEST: Final = 100
@@ -42,18 +42,18 @@ LEFT_OUT: Final = Absent(
     advice="`esrbench show RUN` reads the record itself.",
 )
 UNTOLD: Final = datetime.min.replace(tzinfo=UTC)
-"""Stands for the start of a process, which the index does not keep."""
+"""Placeholder for the start time of a process, which the index does not keep."""
 _VERSION: Final = 4
 _SAMPLES: Final = ("complexity", "memory", "quality", "trust")
 LEFT_OUT_FIELDS: Final = ("latency", "log_tail", *_SAMPLES)
-"""Fields of a record that the index does not keep whole."""
+"""Fields of a record that the index keeps only in part."""
 _SHARED: Final = ("protocol", "environment", "data", "latency", *_SAMPLES)
-"""Fields that many records have in common; each content stands in the index once."""
+"""Fields with the same content in many records; the index has each content once."""
 _ALIKE: Final = (
     *("status", "protocol_digest", "environment_digest", "ran_with", "counted_with"),
     *_SHARED,
 )
-"""Fields that all together are alike in many records; each set of them is validated once."""
+"""Fields that are often all equal in several records; each combination is validated once."""
 _OWN: Final = {
     name: field
     for name, field in RunRecord.model_fields.items()
@@ -71,14 +71,14 @@ _PARTS: Final[dict[str, TypeAdapter[Any]]] = {
     "values": _validated(Annotated[Value | Absent, Field(union_mode="left_to_right")]),
     "notices": _validated(Notice),
 }
-"""Of these fields, and of what stands in ``values`` for each metric and in ``notices``."""
+"""Validators of the shared fields, of the values of metrics, and of notices."""
 _COLUMNS: Final[dict[str, TypeAdapter[Any]]] = {
     name: _validated(Annotated[field.annotation, field]) for name, field in _OWN.items()
 }
 
 
 def without_samples(record: RunRecord) -> RunRecord:
-    """A run without raw times, scores of images, counts of blocks and log; ranking needs none."""
+    """A run without what ranking does not need: raw times, scores of images, blocks and log."""
     latency = record.latency
     if isinstance(latency, Latency):
         # Equal for all entries of a suite, except for figures on several devices; so it is kept
@@ -116,7 +116,7 @@ def _figures(replicate: Replicate) -> dict[str, float]:
 
 
 def settled(stamp: Stamp) -> bool:
-    """Whether any later change of a file, if it is read now, must change its stamp."""
+    """Whether every later change of a file that is read now will change its stamp."""
     return max(stamp[2:]) < time.time_ns() - SETTLED_NS
 
 
@@ -168,7 +168,7 @@ def decode_index(path: Path, content: bytes) -> Rows:
 
 
 def _rows(document: dict[str, Any]) -> Iterator[tuple[str, tuple[Stamp, RunRecord]]]:
-    """Records of an index: those that are alike in most fields are copies of the first of them."""
+    """Records of an index; records that are equal in most fields are copies of the first."""
     listed, columns = document["parts"], document["columns"]
     parts = {field: adapter.validate_python(listed[field]) for field, adapter in _PARTS.items()}
     value_of, notice_of = parts["values"].__getitem__, parts["notices"].__getitem__

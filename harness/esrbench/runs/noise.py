@@ -38,16 +38,16 @@ OUTLIERS_SHARE = 0.05
 FEWEST_OUTLIERS = 3
 COLD_START_RATIO = 3.0
 COLD_START_SECONDS = 0.5
-"""A first forward is slow if it exceeds the median by both; some milliseconds more are normal."""
+"""A first forward is slow if it exceeds the median by both; a few more milliseconds are normal."""
 TAKEN_SHARE = 0.05
 TAKEN_SHARE_OF_INPUT = 0.1
-"""Shares of the CPUs that others take: on average, and at one input."""
+"""Shares of the CPU time that other programs take: on average, and at one input."""
 LEAST_CHANGE = 0.05
-"""Least change of a runtime between the halves of its rounds, as a share."""
+"""Smallest change of a runtime between the halves of its rounds, as a share."""
 WIDE_HALF_WIDTH = 0.1
-"""Half-width of a wide interval, as a share: the next process may differ by as much."""
+"""Half-width of a wide interval, as a share of the runtime."""
 FEWEST_TAKEN_SECONDS = 0.05
-"""Least CPU time of others that counts: smaller values are within the kernel's 10 ms resolution."""
+"""Smallest CPU time of others that counts; less is within the kernel's resolution of 10 ms."""
 
 SHORTEST_SECONDS = {"monotonic": 5e-6, "cuda-event": 5e-5}
 """A hundred times the cost or resolution of the clock: about 50 ns for a call of the host's clock,
@@ -56,7 +56,7 @@ and about 0.5 us for a pair of CUDA events."""
 
 @dataclass(frozen=True, slots=True)
 class TimedInput:
-    """One input as one process timed it.
+    """The times of one input in one process.
 
     Attributes:
         where: name of the input in messages.
@@ -76,7 +76,7 @@ class TimedInput:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """All that a record timed, in the order of processes and inputs.
+    """All times of a record, in the order of processes and inputs.
 
     Attributes:
         latency: samples of the record.

@@ -43,7 +43,7 @@ def null_descriptor(like: ModelDescriptor, scale: int, data_range: float) -> Mod
     Args:
         like: the other network.
         scale: upscaling factor.
-        data_range: value of white for the other network's weights.
+        data_range: data range of the other network's weights.
     """
     return ModelDescriptor(
         name="null",
@@ -98,7 +98,7 @@ class NullTimes:
         self._latest: tuple[Form, _Side] | None = None
 
     def __enter__(self) -> Self:
-        """Start no worker yet."""
+        """Begin the block; workers start when they are needed."""
         return self
 
     def __exit__(

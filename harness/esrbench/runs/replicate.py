@@ -43,12 +43,12 @@ def time_replicate(
     Args:
         entry: network and weights.
         pairs: checked LR and HR images.
-        plan: how.
-        untimed: what the entry gave when it was scored; that pass loaded it.
+        plan: settings of the timing.
+        untimed: untimed pass of the entry, which could load it.
         index: number of the round.
-        position: of the entry in the round.
-        on_step: told the name of each step, ``len(pairs)`` and load and fixed input in all.
-        started: the fresh process, where it was started before; it has loaded nothing.
+        position: position of the entry in the round.
+        on_step: called with the name of each step: loading, the fixed input, and every image.
+        started: a fresh process that was started before and has loaded nothing, or None.
 
     Raises:
         DataError: an image changed since it was checked.
@@ -74,7 +74,7 @@ def time_replicate(
         except MeasurementError as failure:
             fixed = images = failed(failure)
         else:
-            # In every process: a worker can tell the first from the others, and do less there.
+            # Do this in every process: a worker can recognise the first one, and do less there.
             known = untimed.output_sha256 if untimed.scored else None
             timer = InputTimer(session, ready, plan, index, known)
             with suppress(WorkerError):
@@ -113,7 +113,7 @@ def time_replicate(
 
 def _require_same_code(ready: Ready, untimed: UntimedPass) -> None:
     if untimed.ready is None or ready.code_sha256 != untimed.ready.code_sha256:
-        # The worker's own account: it must not pass for a failure of the machine.
+        # The worker reported this itself, so it must not count as a failure of the machine.
         raise WorkerError(
             "load-error",
             "the network's code changed during the run",
@@ -129,7 +129,7 @@ def compare_untimed(
     timed: TimedPass,
     on_step: Step = lambda _: None,
 ) -> TimedPass:
-    """The timed pass with scores of its windows as a fresh process upscales them, untimed.
+    """Add scores of the windows of a timed pass; a fresh process upscales them untimed.
 
     Scores of variants leave out the part that the image does not show and the part near an edge.
     So a network could skip both in timed rounds. Here whole windows are compared, and the process
@@ -138,9 +138,9 @@ def compare_untimed(
     Args:
         entry: network and weights.
         pairs: checked LR and HR images.
-        plan: of the timing.
-        timed: the pass; where it has no windows nothing is done.
-        on_step: told the one step.
+        plan: settings of the timing.
+        timed: the timed pass; without windows nothing is done.
+        on_step: called with the name of the step.
 
     Raises:
         DataError: an image changed since it was checked.

@@ -1,4 +1,4 @@
-"""Rank tests of whether repeated forwards take equal time, with known false-positive rates.
+"""Rank tests for equal times of repeated forwards, with known false-positive rates.
 
 Rounds are seconds of the same forward in order. All inputs are tested as one family, so more inputs
 do not mean more false positives. The rates come from simulations with independent normal noise,
@@ -34,7 +34,7 @@ DRIFT_LEVEL = 0.01
 DRIFT_LEAST_SHARE = 0.02
 
 PROCESSES_EXCESS = 1.5
-"""Least distance of the extremes, in units of the sum of both half-widths of their 95 % intervals.
+"""Smallest distance of the extremes, divided by the sum of the half-widths of their 95 % intervals.
 """
 PROCESSES_DEVIATION = 0.2
 """Standard deviation of the logarithms between processes of a quiet machine. Measured: 0.05 to 0.2,
@@ -100,7 +100,7 @@ def drift(inputs: Sequence[Sequence[float]]) -> Drift | None:
 
 
 def _kendall(rounds: Sequence[float]) -> tuple[float, float]:
-    """The Mann-Kendall statistic, rises less falls over all pairs of rounds, and its variance."""
+    """The Mann-Kendall statistic (rises minus falls over all pairs of rounds) and its variance."""
     values = np.asarray(rounds)
     n = len(values)
     score = float(np.sign(values[None, :] - values[:, None])[np.triu_indices(n, 1)].sum())
@@ -125,7 +125,7 @@ def _inflation(inputs: Sequence[Sequence[float]]) -> float:
         bias += 2.0 / n / len(inputs)
     if not square:
         return 1.0
-    # A line fitted to n rounds leaves residuals whose correlation is low by about 2 / n.
+    # The residuals of a line fitted to n rounds have a correlation that is too low by about 2 / n.
     r = min(max(product / square + bias, 0.0), 0.9)
     return math.sqrt((1 + r) / (1 - r))
 
@@ -135,7 +135,7 @@ def _two_sided_quantile(level: float) -> float:
 
 
 def half_change(inputs: Sequence[Sequence[float]]) -> float:
-    """Relative change of the sum of medians from the first half of the rounds to the second.
+    """Relative change of the sum of medians between the first and the second half of the rounds.
 
     Args:
         inputs: rounds of each input; without any the change is 0.
@@ -149,7 +149,7 @@ def half_change(inputs: Sequence[Sequence[float]]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Outliers:
-    """Forwards far off their input's median.
+    """Forwards far from their input's median.
 
     Attributes:
         count: number of outliers.
@@ -163,12 +163,12 @@ class Outliers:
 
 
 def outliers(inputs: Sequence[Sequence[float]]) -> Outliers:
-    """Forwards more than ``OUTLIER_DEVIATIONS`` standard deviations off their input's median.
+    """Forwards more than ``OUTLIER_DEVIATIONS`` standard deviations from their input's median.
 
-    They must also differ from the median by ``OUTLIER_LEAST_SHARE`` of it. The standard deviation
-    is the input's own or that of all inputs, whichever is larger, because a few rounds may agree by
-    chance. In simulations, six rounds of one input with 7 % noise have an outlier in 1.2 % of
-    cases.
+    They must also differ from the median by the share ``OUTLIER_LEAST_SHARE`` of it. The standard
+    deviation is the input's own or that of all inputs, whichever is larger, because a few rounds
+    may agree by chance. In simulations, six rounds of one input with 7 % noise have an outlier in
+    1.2 % of cases.
 
     Args:
         inputs: rounds of each input; those with fewer than ``FEWEST_ROUNDS`` are ignored.

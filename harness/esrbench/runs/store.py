@@ -420,7 +420,7 @@ class Store:
         replace_file(target, content, files=self._files)
 
     def _failure(self, path: Path, error: OSError) -> RecordError:
-        """The error to raise if a file or folder cannot be written."""
+        """The error for a file or folder that cannot be written."""
         if isinstance(error, FlushError):
             self._unflushed = f"{error.filename}: could not be flushed to the disk: "
             self._unflushed += error.strerror or "unknown error"
@@ -430,7 +430,7 @@ class Store:
         return RecordError(message, advice=advice)
 
     def _distrust(self) -> RecordError:
-        """The error to raise after a failed flush, now and at every later write of this store.
+        """The error after a failed flush; it is raised now and at every later write of this store.
 
         A second flush would prove nothing: the system may have dropped the data that it could not
         write, and then the flush succeeds.
@@ -468,7 +468,7 @@ class Store:
                         self._discard(folder / name)
 
     def _discard(self, path: Path) -> None:
-        """Remove a file or folder that nobody reads; a failure does no harm."""
+        """Remove a file or folder that nobody reads; failures are ignored."""
         with suppress(OSError):
             if not self._files.is_folder(path):
                 self._files.unlink(path)

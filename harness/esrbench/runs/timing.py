@@ -1,8 +1,9 @@
 """Times of inputs in one loaded worker, by the evaluator's clock.
 
-Each round shows a new input: a window of some image at the fixed size, a variant of the image at an
-image's own size. Only warm-up shows noise. One round of each image shows the image itself, and the
-score must belong to the SR that was timed there. While a forward runs, this process only waits.
+Each round shows a new input. At the fixed size, this is a window of some image; at an image's own
+size, a variant of that image. Only warm-up shows noise. One round of each image shows the image
+itself, and the score must belong to the SR that was timed there. While a forward runs, this process
+only waits.
 """
 
 from __future__ import annotations
@@ -50,14 +51,14 @@ if TYPE_CHECKING:
 SETTLING_SECONDS = 0.05
 """Threads of an honest network may spin this long after a forward before they sleep."""
 IDLE_SECONDS = 0.1
-"""Least time for which an idle worker is watched."""
+"""Shortest time for which an idle worker is watched."""
 
 MOST_SHIFT = 1
 """Most untimed forwards of noise before an input's rounds. Their number is drawn at random, so that
 a disturbance with a period of two rounds does not start every input in the same phase."""
 
 MOST_DRAWS = 10_000
-"""Windows drawn before one may repeat: a flat image has one window only."""
+"""Number of draws after which a window may repeat, because a flat image has only one window."""
 CONTEXT = 8
 """Distance in LR pixels at which the edge of an image hardly matters to a network."""
 
@@ -83,23 +84,23 @@ class Plan:
     limit_seconds: float = math.inf
 
     def random(self, *what: object) -> random.Random:
-        """A generator that no entry can predict, and that gives all entries the same."""
+        """A random generator that is equal for all entries and that no entry can predict."""
         return random.Random(f"{self.variant_seed} {what}")  # noqa: S311 - the seed is secret
 
 
 @dataclass(slots=True)
 class _Showing:
-    """The inputs of the rounds of one image, and the SR that is kept of them.
+    """The inputs of one image's rounds, and the SR images that are kept.
 
     Reservoir sampling: a worker cannot predict which rounds are scored.
 
     Attributes:
-        lr: the input of each round in turn.
+        lr: inputs of the rounds, in order.
         clean: number of the round that shows the image itself and whose SR is kept, or None.
         sample: number of other rounds whose SR is kept.
-        rng: draws these.
-        kept: their numbers.
-        deliveries: one a round; only those that are kept hold SR.
+        rng: draws these rounds.
+        kept: numbers of the rounds whose SR is kept.
+        deliveries: one for each round; only those of kept rounds have SR.
     """
 
     lr: Iterator[Pixels]
@@ -110,7 +111,7 @@ class _Showing:
     deliveries: list[Delivery] = field(default_factory=list)
 
     def add(self, delivery: Delivery) -> None:
-        """Note the next round, by reservoir sampling of those that show variants."""
+        """Add the next round; rounds with variants are kept by reservoir sampling."""
         number = len(self.deliveries)
         self.deliveries.append(delivery)
         if number == self.clean:
@@ -130,8 +131,8 @@ class InputTimer:
     """Times inputs in one loaded worker.
 
     Args:
-        session: the worker's.
-        ready: the worker's account of itself.
+        session: session with the worker.
+        ready: the worker's answer to ``Load``.
         plan: how inputs are timed.
         index: number of the replicate.
         known: ``codecs.pixel_digest`` of the SR images that were scored untimed, by name. Other
@@ -260,7 +261,7 @@ class InputTimer:
         repeat: bool,
         finish: Callable[[LatencySamples, _Showing], LatencySamples] = lambda samples, _: samples,
     ) -> LatencySamples:
-        """Warm up with noise, time rounds, show inputs twice, and watch the worker rest."""
+        """Warm up with noise, time rounds, repeat inputs, and watch the idle worker."""
         session, design = self.session, self.plan.design
         rng = self._noise_rng(f"{name} warm-up")
         claimed: list[float] = []
@@ -323,12 +324,11 @@ class InputTimer:
         """Time pairs of neighbouring rounds, one with a new input and one that repeats an input.
 
         The repeated input is always that of the round before. A random draw decides which round of
-        a pair repeats it. So with any load, the repeated round is as likely to be the faster one
-        as the other.
-        All inputs are made beforehand: no kind of round follows a pause.
+        a pair repeats it. So under any load, both rounds are equally likely to be the faster one.
+        All inputs are made beforehand, so that no round follows a pause.
 
-        Pairs end early once those that are left, of all inputs, can no longer show a cache. That
-        takes no detection away, and an honest network needs two pairs on average in place of eight.
+        Pairs end early if the remaining pairs of all inputs can no longer show a cache. So no cache
+        is missed, and an honest network needs two pairs on average instead of eight.
 
         Returns:
             Seconds of the new and of the repeated input of each pair.
@@ -346,7 +346,7 @@ class InputTimer:
             first, second = (self.session.forward(lr).seconds for lr in order)
             pair = (second, first) if repeat_first else (first, second)
             pairs.append(pair)
-            # Whatever the null network takes, a repeated round that is not faster shows no cache.
+            # For any time of the null network, a repeated round that is not faster shows no cache.
             self._pairs_that_count -= pair[1] >= pair[0]
             if not can_show_cache(self._pairs_that_count):
                 break
@@ -373,8 +373,8 @@ def _compare(
 ) -> VariantScores:
     """PSNR of variants, and of the image's own SR on the same pixels.
 
-    Near the edge of a window a network lacks context that the image has there, which costs honest
-    networks 0.03 dB at 64x64 LR pixels. These pixels are left out.
+    Pixels near the edge of a window are left out. There a network lacks context that the image
+    has, which costs honest networks 0.03 dB at 64x64 LR pixels.
     """
     border = scale * min(CONTEXT, *(side // (2 * OFFSET_SHARE * scale) for side in hr.shape[:2]))
     clean, varied = [], []

@@ -1,4 +1,4 @@
-"""Judges a worker's claims: externally measured time, and signs of cheating.
+"""Judges a worker's claims by externally measured time and by signs of cheating.
 
 A record's fields call externally measured time "trusted".
 """
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     Timed = Sequence[tuple[Replicate, LatencySamples]]
 
 LONG = 10
-"""Single rounds are compared only if they take at least this many times the null network's time."""
+"""Single rounds are compared only if they take at least this many times as long as the null
+network.
+"""
 FEWEST_IMAGES = 3
-"""Least number of images that begin with a slow round; the first image of a process may include its
-cold start."""
+"""Smallest number of images that begin with a slow round; the first image of a process may include
+its cold start."""
 MOST_CHANCE = 0.0008
 """False-positive probability of the tests on first rounds and on rounds of the image itself. First
 rounds are normally a little slower: in simulations with cold starts and load that comes and goes,
@@ -44,7 +46,7 @@ network's two processes may agree by chance. The larger of both times is publish
 NORMAL_DEVIATIONS = 1.4826
 """Ratio of standard deviation to median absolute deviation of normal samples."""
 LEAST_MEMORISING_DB = 0.02
-"""PSNR that an honest network loses at the edges of windows, at most, for any number of images."""
+"""Largest loss of PSNR of an honest network at the edges of windows, for any number of images."""
 MOST_CLEAN_RATIO = 1.1
 """An honest network takes equally long for an image and its variants, because their sizes are
 equal."""
@@ -255,7 +257,7 @@ def _extra_cpus(trust: Trust, design: TrustDesign, threads: int) -> Suspicion | 
 
 
 def _disputed(trust: Trust, design: TrustDesign, _threads: int) -> Suspicion | None:
-    """A claim below externally measured time, or above the time until all pixels were there.
+    """A claim below externally measured time, or above the time until all pixels had arrived.
 
     A claim between the two has no advantage, because the larger time is published; the overhead may
     also be larger for the null network than for the entry. Both the medians and most rounds must
@@ -308,7 +310,7 @@ def can_show_cache(pairs: int) -> bool:
 
 
 def _chance_of_faster(faster: int, pairs: int) -> float:
-    """Probability that a coin makes the repeated round the faster one in so many pairs or more."""
+    """Probability that the repeated round is by chance the faster one in so many pairs or more."""
     return float(sum(math.comb(pairs, count) for count in range(faster, pairs + 1)) / 2**pairs)
 
 
@@ -319,7 +321,7 @@ def _repeated_ratio(timed: Timed, design: TrustDesign) -> float | None:
     shortest from the faster one. None if the effect is not significant: a sign test over the pairs
     whose rounds differ by more than the design's ratio, of all inputs and processes. A random draw
     chose which round of a pair was the repeated one, so the test is exact under any load. A few
-    slow repeated rounds do not make an entry unsuspicious.
+    slow repeated rounds do not remove a suspicion.
     """
     ratios = []
     faster = slower = 0
@@ -348,8 +350,8 @@ def _later_ratio(timed: Timed, design: TrustDesign) -> float | None:
 
     A round is slow if the median later round takes less than the design's share of it. None if the
     number of images that begin with a slow round is not significant. With changing load, each
-    round of an image is equally likely to be a slow one. More slow rounds make a slow first round
-    more likely, but do not make an entry unsuspicious.
+    round of an image is equally likely to be a slow one. If there are more slow rounds, a slow
+    first round is more likely by chance, but an entry can still be suspicious.
     """
     # `timing.MOST_SHIFT` makes this hold for a disturbance with a period of two rounds as well.
     ratios, chances, begun_slow = [], [], 0
@@ -371,8 +373,8 @@ def _later_ratio(timed: Timed, design: TrustDesign) -> float | None:
 def _clean_ratio(timed: Timed) -> float | None:
     """Net time of an image itself divided by that of its variants; the median over images.
 
-    The round that shows the image is drawn at random among the first ones. So with any load, all
-    ranks of this round among the first ones are equally likely. None if the ranks found are not
+    The round that shows the image is drawn at random among the first ones. So under any load, all
+    ranks of this round among the first ones are equally likely. None if the result is not
     significant.
     """
     # The place is drawn for each image, so ranks are uniform even with periodic disturbances.

@@ -127,7 +127,7 @@ def open_network(
         "options": dict(opened.options),
         "load_seconds": time.perf_counter() - start,
     }
-    # This comes first, because loading may have changed the number of threads.
+    # Do this first, because loading may have changed the number of threads.
     guard = device.guard(network)
     ready = {
         "event": "ready",
@@ -261,7 +261,7 @@ class Worker:
         """Upscale one image with the least overhead, and then check the state after the forward.
 
         Args:
-            request: names the image size.
+            request: request with the image size.
             answer: sends ``Done``.
         """
         lr = self.areas.lr(request.lr_size)
@@ -291,7 +291,7 @@ class Worker:
         return pixels.to("cpu", copy=True)
 
     def read_memory(self) -> dict[str, Any]:
-        """Memory that the upscaled images needed."""
+        """Memory that the upscaled images have needed."""
         return self.device.end_memory_pass(self.images)
 
     def _input(self, lr: Image, enlarged: Image | None) -> torch.Tensor:

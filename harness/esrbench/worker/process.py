@@ -66,7 +66,7 @@ PAYLOADS: dict[type, int] = {
 """Answers that may have a payload, with the most bytes; other answers must have none."""
 DEFAULT_TIMEOUT_SECONDS = 900.0
 DEFAULT_ENTRY_SECONDS = 24 * 3600.0
-"""Most seconds of all workers of an entry together, even if all of them answer."""
+"""Time limit in seconds for all workers of an entry together, even if all of them answer."""
 MOST_TIMEOUTS = 20
 """A request with signs of life may take this many times its timeout."""
 STOP_SECONDS = 5.0
