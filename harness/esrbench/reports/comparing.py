@@ -1,4 +1,4 @@
-"""Builds a comparison table from stored runs and published figures."""
+"""Build a comparison table from stored runs and published figures."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def build_comparison(
     Args:
         records: records of any entry, data set, scale and protocol.
         wanted: what to show.
-        registry: knows scales and published figures.
+        registry: registry of networks, with their scales and published figures.
 
     Raises:
         UsageError: unknown column, entry or data set; or there is nothing to show. The advice then
-            holds the commands that would fill the table.
+            has the commands that fill the table.
     """
     _check_names(records, wanted, registry)
     choice = choose_runs(records, wanted)
@@ -102,7 +102,7 @@ def build_comparison(
 
 
 def display_names(entries: Sequence[str], registry: Registry) -> dict[str, str]:
-    """Names of entries in a table or figure; two entries with one display name show both names."""
+    """Names of entries in a table or figure; entries that share a display name show both names."""
     wished = {n: registry.get(n).display_name if n in registry else None for n in entries}
     taken = Counter(each.casefold() for each in wished.values() if each is not None)
     return {
@@ -148,7 +148,7 @@ def _published_elsewhere(
 def _without_empty(
     metric: str, columns: Sequence[Column], lines: Sequence[Line]
 ) -> tuple[tuple[Column, ...], list[Line]]:
-    """Columns and lines, without the column of a metric that no line has."""
+    """Columns and lines; a metric's column is left out if no line has a figure in it."""
     kept = [
         index
         for index, column in enumerate(columns)
@@ -282,7 +282,7 @@ class _Cells:
             hosts = tuple(each for each in hosts if (scale, each) in run_on)[:1] or hosts[:1]
         found = [self._from_run((name, scale, host), column.metric) for host in hosts]
         measured = (cell for cell in found if isinstance(cell, CellValue))
-        # The reason that a run gives says more than that there was no run.
+        # The reason from a run is more informative than "not run".
         telling = (c for c in found if isinstance(c, Absent) and c.reason != NOT_RUN)
         return next(measured, next(telling, found[0]))
 
@@ -309,7 +309,7 @@ class _Cells:
         )
 
     def _runtime(self, run: RunRecord, metric: str) -> Value | None:
-        """A runtime with the interval that holds for another process, as in its leaderboard."""
+        """A runtime with the interval that predicts another process, as in its leaderboard."""
         beside = [
             other
             for key, other in self.choice.runs.items()

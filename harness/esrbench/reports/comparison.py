@@ -53,7 +53,7 @@ class CellValue(Frozen):
         place: 1 for the best of its scale and column, 2 for the second best.
         provisional: it is a runtime that fewer than three processes measured; no such runtime is
             marked as best.
-        source: id of the run that measured it, or the place of publication.
+        source: id of the run that measured it, or its publication.
     """
 
     value: int | float
@@ -112,8 +112,8 @@ class Comparison(Tabular):
         data: titles by name, in order.
         references: publications by citation key.
         lines: lines by scale, then in the order of entries.
-        notes: what a reader must know; some begin with the mark that they explain.
-        details: where figures come from, how they were taken, and why cells are empty.
+        notes: notes for readers; some begin with the mark that they explain.
+        details: sources of figures, how they were measured, and why cells are empty.
         notices: typed warnings, for example about runs that are left out as incomparable.
         commands: commands that would measure what is missing.
     """
@@ -190,7 +190,7 @@ PAIR = ("psnr_y", "ssim_y")
 """Metrics that papers print in one column, with a slash between them."""
 
 AT_SIZE = re.compile(r" at (\d+x\d+)")
-"""The size in the label of a metric that is counted at another size than the rest."""
+"""The size in the label of a metric that is counted at a different size than the others."""
 
 TONES: dict[int | None, Tone] = {1: "best", 2: "second", None: "plain"}
 MARKS: dict[str | None, Mark] = {"demo": "demo", "random": "random"}
@@ -233,7 +233,7 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def _printed_columns(columns: Sequence[Column]) -> list[tuple[int, ...]]:
-    """Indices of the columns that each printed column holds."""
+    """Indices of the columns in each printed column."""
     printed: list[tuple[int, ...]] = []
     for index, column in enumerate(columns):
         before = columns[index - 1] if index else None
@@ -265,9 +265,9 @@ def _span(cell: CellValue | Absent) -> Span:
 def _record(line: Line, comparison: Comparison, data: str) -> dict[str, Any]:
     """Unrounded figures of an entry, scale and data set, in base units.
 
-    Figures that do not depend on data stand in each record of the entry. Noisy metrics have the
-    bounds of their interval beside them. ``missing`` says why fields are empty. ``sources`` says
-    where the others come from: run ids or publications.
+    Figures that do not depend on data are in each record of the entry. Noisy metrics have the
+    bounds of their interval beside them. ``missing`` has the reasons for empty fields. ``sources``
+    has the sources of the others: run ids or publications.
     """
     record: dict[str, Any] = {
         "scale": line.scale,

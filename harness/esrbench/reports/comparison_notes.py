@@ -72,7 +72,7 @@ def notes_on(
 def details_on(
     comparison: Comparison, choice: Choice, undefined: Mapping[str, Sequence[int]]
 ) -> Iterator[Note]:
-    """Where published figures come from, why cells are empty, and how scores were computed.
+    """Notes about the sources of published figures, empty cells, and how scores were computed.
 
     Args:
         comparison: the table, without notes.
@@ -99,7 +99,7 @@ def _scales(scales: Sequence[int]) -> str:
 def _own_alone(
     comparison: Comparison, printed: Mapping[PublishedKey, PublishedFigure]
 ) -> Iterator[Note]:
-    """Published networks that are shown by runs here, because none of their scores is known."""
+    """Published networks that are shown by runs, because no published scores are known."""
     scores = [column for column in comparison.columns if column.data]
     lines = [
         line
@@ -180,7 +180,7 @@ def _where(absent: Sequence[Column], comparison: Comparison) -> str:
 
 
 def _meaning(comparison: Comparison, protocol: Protocol) -> Iterator[Note]:
-    """How scores were taken; equal for all cells."""
+    """How scores were computed; the same for all cells."""
     metrics = {column.metric for column in comparison.columns}
     quality = protocol.quality
     y_border, rgb_border = (
@@ -204,7 +204,7 @@ def _apart_in_time(comparison: Comparison, runs: Sequence[RunRecord]) -> bool:
 
 
 def _devices(comparison: Comparison, runs: Sequence[RunRecord]) -> Iterator[Note]:
-    """The device of noisy figures, and whether the evaluator disputes them."""
+    """The device of noisy figures, and entries whose times the evaluator disputes."""
     devices = grouped((device_statement(run), _where_run(run, comparison)) for run in runs)
     for device, where in devices.items():
         on = f" ({', '.join(dict.fromkeys(where))})" if len(devices) > 1 else ""

@@ -36,9 +36,9 @@ class Wanted:
     """What to compare.
 
     Attributes:
-        entries: names in the table's order; empty for all, by parameters.
-        data: names of data sets in order; empty for all that were measured on.
-        scales: in order; empty for all that were measured at.
+        entries: names in the table's order; empty for all, ordered by parameters.
+        data: names of data sets in order; empty for all with runs.
+        scales: scales in order; empty for all with runs.
         columns: keys of ``METRICS``.
         forward_class: label of a ``ForwardPolicy``; None for the newest run's.
         published: show published figures of networks that were not run.
@@ -66,8 +66,8 @@ class Choice:
 
     Attributes:
         runs: the newest comparable run of each key, however it ended.
-        incomparable: keys of runs none of which is comparable.
-        notices: what was left out, and why.
+        incomparable: keys for which no run is comparable.
+        notices: notices about runs that were left out.
     """
 
     runs: dict[RunKey, RunRecord]
@@ -98,11 +98,11 @@ def choose_runs(records: Sequence[RunRecord], wanted: Wanted) -> Choice:
 
     All cells share the forward class, the definition of scores, and the inputs of complexity and
     memory of the newest run. All cells of an entry at a scale share its weights and factory.
-    Within a data set and scale, ``select_comparable`` decides as leaderboards do, except that runs
-    may differ in how they were timed where no runtime is shown, and likewise for energy.
+    Within a data set and scale, ``select_comparable`` decides, as for leaderboards. One exception:
+    if no runtime is shown, runs may differ in how they were timed. The same applies to energy.
 
     Raises:
-        UsageError: runs are stored, but none of the wanted class.
+        UsageError: there are runs, but none of the wanted class.
     """
     known = sorted(filter(wanted.names, records), key=lambda record: record.created)
     if wanted.forward_class is not None and known:
@@ -154,7 +154,7 @@ def _scored_alike(records: Sequence[RunRecord], left_out: dict[RunKey, str]) -> 
 
 
 def _meanings(record: RunRecord, expected: Protocol) -> str:
-    """Which definitions of figures differ, on any data set; empty for none."""
+    """Definitions of figures that differ, in words, for any data set; empty if none differs."""
     protocol = record.protocol
     if record.entry.role == "images":
         return "" if protocol.quality == expected.quality else "the definition of scores"
@@ -247,7 +247,7 @@ def published_figures(registry: Registry) -> dict[PublishedKey, PublishedFigure]
 
 
 def quality_rows() -> Iterator[tuple[str, PublishedFigure]]:
-    """PSNR-Y (dB) and SSIM-Y of ``published_quality.csv`` with the networks they belong to.
+    """PSNR-Y (dB) and SSIM-Y from ``published_quality.csv``, each with its network.
 
     They hold for the authors' weights. Each names the table that it comes from; most of these
     tables reprint older ones. Figures without a table are left out.

@@ -48,7 +48,7 @@ def blocks(subject: BaseModel, scale: int | None, depth: int, input_size: tuple[
         input_size: LR height and width.
 
     Raises:
-        UsageError: not a network, or a scale that it is not defined at.
+        UsageError: not a network, or a scale at which it is not defined.
     """
     from esrbench.runs.inspection import blocks_of
 
@@ -89,13 +89,13 @@ def blocks_table(found: Sequence[Block], caption: str) -> Table:
 
 OUTSIDE: Final = "outside of blocks"
 WORTH_SHOWING: Final = 0.005
-"""What ran outside of all blocks is shown from this share on."""
+"""Work outside of all blocks is shown from this share of the total on."""
 
 
 def block_shares(
     found: Sequence[Block], costs: Sequence[Callable[[Block], int]]
 ) -> dict[str, tuple[float, ...]]:
-    """Shares of the outermost blocks in each cost of a network, and of what ran outside of them.
+    """Shares of the outermost blocks, and of work outside of them, in each cost of a network.
 
     Args:
         found: blocks of a record; the network comes first.
@@ -118,7 +118,7 @@ def block_shares(
 
 
 def details(subject: BaseModel, store: Store) -> Table:
-    """A network, data set, run or race, one fact a line; claims stand beside stored figures."""
+    """A network, data set, run or race, one fact a line, with claims beside stored figures."""
     return pairs([*_lines_of(subject, store)], document=subject.model_dump(mode="json"))
 
 
@@ -140,7 +140,7 @@ def scores_table(record: RunRecord) -> Table:
 
 
 def quality_table(quality: Quality) -> Table:
-    """The scores of every image, and their means below; the records hold images only."""
+    """The scores of every image, and their means below; the records have only images."""
     findings = Findings(quality=quality)
     return _scores(quality, {key: metric.extract(findings) for key, metric in SCORES.items()})
 
@@ -270,7 +270,7 @@ def _value_lines(record: RunRecord) -> Iterator[tuple[str, str]]:
                 text += f" [{metric.format(low)}, {metric.format(high)}]"
                 text += f" at {value.interval.confidence:.1%}"
                 if metric.noisy and processes_of(record) < FEWEST_PROCESSES:
-                    text += ", of the rounds of this process alone"
+                    text += ", over the rounds of this process only"
         yield metric.heading, text
 
 

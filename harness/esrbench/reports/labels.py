@@ -1,4 +1,4 @@
-"""Names of points in a figure, beside their markers where nothing is in the way."""
+"""Place the names of a figure's points beside their markers, so that they cover nothing."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LabelPlace:
-    """A place of a label: a direction from its marker, and points from the marker's edge."""
+    """A place of a label: direction from its marker and points from the marker's edge."""
 
     distance: float
     right: float
     up: float
 
     def offset(self, radius: float) -> tuple[float, float]:
-        """Points right and up from the middle of a marker of a radius in points."""
+        """Offset to the right and up from the centre of a marker; all values are in points."""
         distance = radius + self.distance
         return self.right * distance, self.up * distance
 
@@ -67,7 +67,7 @@ def name_points(
     lines: Sequence[tuple[float, float]],
     radii: Mapping[Point, float],
 ) -> None:
-    """Put labels beside their points, where they cover nothing else. A line ties distant ones.
+    """Put labels beside their points so that they cover nothing else. Lines connect distant labels.
 
     Args:
         figure: figure of the axes.
@@ -132,10 +132,10 @@ def _in_the_way(
     """Cost of a label's place: it is high on markers, near other points and on the front.
 
     Args:
-        box: box of the label, in pixels as all others.
-        marker: (2,), marker that it belongs to.
+        box: box of the label, in pixels, like all other places.
+        marker: (2,), marker of the label.
         others: (N, 2), other markers.
-        around: (N,), least distance of a label from each of them.
+        around: (N,), smallest distance of a label from each of them.
         crossed: (N, 2), places along the front.
         unit: pixels per typographic point.
     """
@@ -149,7 +149,7 @@ def _in_the_way(
 
 
 def _gaps(box: Any, places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Pixels between a box and each of (N, 2) places; 0 within it."""
+    """Distance in pixels between a box and each of (N, 2) places; 0 inside the box."""
     low, high = np.array([box.x0, box.y0]), np.array([box.x1, box.y1])
     apart = np.maximum(np.maximum(low - places.reshape(-1, 2), places.reshape(-1, 2) - high), 0)
     return np.asarray(np.hypot(*apart.T))

@@ -67,7 +67,7 @@ def leaderboard_table(board: Leaderboard) -> Table:
 
 
 def _columns(board: Leaderboard) -> Iterator[BoardColumn]:
-    """Headings, and what makes a cell of a row."""
+    """Headings, each with the function that makes a row's cell."""
     rows = (*board.ranked, *board.unranked)
     mixed = any(row.run_id is None for row in rows)
     margins = [gate.margin for row in rows for gate in row.gates if gate.of_quality]
@@ -99,7 +99,7 @@ def _sums_ranks(track: Track) -> bool:
 
 
 def _track_columns(track: Track) -> Iterator[BoardColumn]:
-    """Rank, and the total and its logarithm if they say more than the rank."""
+    """The rank, and the total and its logarithm if they differ from the rank."""
     summed = _sums_ranks(track)
 
     def rank(place: Place) -> str:
@@ -158,7 +158,7 @@ def metric_cell(row: LeaderboardEntry, metric: str) -> TableCell:
 
 
 def shown_rank(rank: int, held: Stability | None, *, provisional: bool) -> str:
-    """A rank, marked if it is provisional; or the range of ranks that noise may give it."""
+    """A rank, or the range of ranks within the noise; provisional ranks have a mark."""
     if provisional:
         return f"{rank}{PROVISIONAL_MARK}"
     return f"{held.low}-{held.high}" if held is not None and held.tied else str(rank)
@@ -171,7 +171,7 @@ def _three_digits(number: float) -> str:
 
 
 def marked_name(row: LeaderboardEntry, *, mixed: bool) -> str:
-    """A name with marks for own runs, doubtful clocks, other software and wrong publications."""
+    """A name with marks: own run, disputed times, other software, cold start, wrong publication."""
     yours = f"{YOURS} " if mixed and row.run_id is not None else ""
     disputed = DISPUTED if row.status == "timing-disputed" else ""
     moved = OTHER_SOFTWARE if row.ran_with is not None else ""
@@ -265,7 +265,7 @@ def _records(board: Leaderboard) -> list[dict[str, Any]]:
 
 
 def _record(row: LeaderboardEntry, board: Leaderboard, ranked: Container[str]) -> dict[str, Any]:
-    """Unrounded values in base units, with ranks in ``ranked`` metrics in fields of their own."""
+    """Unrounded values in base units, with separate fields for ranks in ``ranked`` metrics."""
     record: dict[str, Any] = {"entry": row.entry, "weights": row.weights, "status": row.status}
     for track in board.tracks:
         record |= _track_record(row.places.get(track.key), track)

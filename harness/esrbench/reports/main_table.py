@@ -42,8 +42,8 @@ MARKS: Final = (COLD_START, DISPUTED, OTHER_SOFTWARE, PROVISIONAL_MARK)
 def main_table(board: Leaderboard) -> Table:
     """A leaderboard as the report of a challenge prints it, across both columns of a page.
 
-    PSNR and runtime have a column for each split in which they are known. It has only the notes
-    that it needs. CSV and JSON hold the same as for the leaderboard.
+    PSNR and runtime have a column for each split in which they are known. The table has only the
+    notes that its signs need. CSV and JSON have the same content as for the leaderboard.
     """
     columns = list(_columns(board))
     sections = (
@@ -84,7 +84,7 @@ def _columns(board: Leaderboard) -> Iterator[BoardColumn]:
                 own,
             )
         else:
-            # The unit stands on its own line, so that the figures decide the width.
+            # The unit is on its own line, so that the figures decide the width.
             label, _, unit = metric_heading(metric, board).partition(" [")
             yield Heading(f"[{unit}" if unit else "", label, "right"), own
 

@@ -30,12 +30,12 @@ CONVENTIONS = (
         "which stand for 1280x720 over the output of a 256x256 input (3.5156, 1.5625, 0.8789)."
     ),
     (
-        "aten: multiply-accumulates of the network of the params column that really run on a "
-        "256x256 LR image, enlarged first where the network takes it enlarged."
+        "aten: multiply-accumulates that the network of the params column runs on a 256x256 LR "
+        "image, which is enlarged first if the network needs it."
     ),
     "exact: the printed digits; rounded: truncated, or one off in the last digit.",
 )
-"""What the columns mean, stated once."""
+"""Meaning of the columns and verdicts."""
 
 LR_SIDE = 256
 CARN_PIXELS = 1280 * 720
@@ -69,10 +69,10 @@ class ComparedRow(Frozen):
 
     Attributes:
         params: elements of ``printed.params_entry``.
-        params_verdict: whether these parameters give the printed figure.
+        params_verdict: how close these parameters are to the printed figure.
         flops_origin: convention of ``flops_by_paper``.
         flops_by_paper: FLOPs of ``printed.flops_entry`` by the paper's convention.
-        flops_verdict: whether these FLOPs give the printed figure.
+        flops_verdict: how close these FLOPs are to the printed figure.
         macs: multiply-accumulates of ``printed.params_entry`` at LR 256x256 by ``aten``.
         remark: what a verdict other than exact means.
     """
@@ -166,7 +166,7 @@ def _judge_flops(row: PrintedRow, *, ntire: float, at_720p: float) -> tuple[Verd
 
 
 def closeness(printed: str, value: float) -> Verdict:
-    """Whether a value gives the printed digits, or misses the last one by one, or by more."""
+    """How close a value is to the printed digits: equal, one off in the last digit, or further."""
     if matches(printed, value):
         return "exact"
     return "rounded" if abs(float(printed) - value) < LAST_DIGIT * step(printed) else "inconsistent"
@@ -178,7 +178,7 @@ def step(printed: str) -> float:
 
 
 def matches(printed: str, value: float) -> bool:
-    """Whether a value rounds to the printed digits, ties either way."""
+    """Whether a value rounds to the printed digits; ties may round either way."""
     return abs(float(printed) - value) <= 0.5 * step(printed) * (1 + 1e-9)
 
 

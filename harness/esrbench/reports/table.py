@@ -28,7 +28,7 @@ Tone = Literal["plain", "best", "second", "strong", "good", "doubtful", "wrong",
 """The tone of a text. All formats show the first four; terminals colour the others."""
 
 Mark = Literal["", "published", "claimed", "demo", "random"]
-"""The mark of a cell that a reader must know more about; a note with the same mark explains it."""
+"""The mark of a cell that needs an explanation; a note with the same mark gives it."""
 
 Align = Literal["left", "right", "center"]
 
@@ -83,7 +83,7 @@ class Heading:
     """Heading of a column.
 
     Attributes:
-        text: what the column holds.
+        text: content of the column.
         group: heading above it, shared with neighbours of the same group; empty for none.
         align: alignment of the column's cells.
         prose: the cells hold sentences, which terminals may break into lines.
@@ -137,7 +137,7 @@ class Table:
         notices: typed warnings, below the notes.
         records: the rows as plain values in base units, unrounded, for CSV and JSON; a function
             makes them if there are many.
-        document: what JSON holds instead of the records; a function makes it if it is large.
+        document: JSON content instead of the records; a function makes it if it is large.
         label: label for references in LaTeX.
         wide: LaTeX sets it across both columns of a page.
     """
@@ -251,7 +251,7 @@ def plain(text: str, tone: Tone = "plain", mark: Mark = "") -> TableCell:
 
 
 def pairs(lines: Sequence[tuple[str, str]], caption: str = "", **fields: Any) -> Table:
-    """A table of names and texts on them, without a head.
+    """A table of names and texts about them, without a head.
 
     Args:
         lines: names and texts in order.
