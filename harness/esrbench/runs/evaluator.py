@@ -180,10 +180,10 @@ def measure_untimed(
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     limit_seconds: float = math.inf,
 ) -> UntimedPass:
-    """Score an entry, measure its memory and count it, in a worker of its own.
+    """Score an entry, measure its memory and count it, in its own worker.
 
-    A probe that fails is noted as failed, and the others go on. A fault of the network never raises
-    here.
+    If a probe fails, this is recorded and the other probes continue. Errors of the network are
+    never raised here.
 
     Args:
         entry: network and weights.
@@ -195,8 +195,8 @@ def measure_untimed(
         on_step: called with the name of each step.
         counted: count the entry too.
         on_loaded: called with the worker before images are upscaled; may make it do more.
-        reference: gives eager torch's SR, with which a backend's is compared; None to have it
-            made here, by another worker.
+        reference: computes eager torch's SR, with which a backend's SR is compared. If None,
+            another worker computes it here.
         started: the worker, if it was started before.
         timeout_seconds: deadline of each request to the worker.
         limit_seconds: longest life of the worker.
@@ -264,7 +264,7 @@ def measure_untimed(
                     graph=entry.graph,
                     equality=beside.equality(),
                 )
-    # Everything that the worker printed has been read only after it ended.
+    # All output of the worker has been read only after the worker has ended.
     found.log_tail = session.log_tail
     if samples and found.ready is not None:
         left = max(0.0, limit_seconds - (time.monotonic() - begun))
@@ -291,7 +291,7 @@ def count_at_home(
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     limit_seconds: float = math.inf,
 ) -> Complexity | Absent:
-    """Counts of an entry of another interpreter, made in the harness's own environment.
+    """Counts of an entry with another interpreter, made in the harness's own environment.
 
     Args:
         entry: the entry with its interpreter.
@@ -334,7 +334,7 @@ def _probe(
     beside: Beside | None,
     on_step: Step,
 ) -> None:
-    """Fill in what is found; a failed probe is noted, a dead worker ends the rest."""
+    """Fill in the findings. A failed probe is recorded; a dead worker ends the other probes."""
     unseen = not found.scored and sr_folder is None and beside is None
     if unseen and not DEVICES[protocol.device].gpu:
         for pair in pairs.pairs:
@@ -388,7 +388,7 @@ def _energy(
     design: EnergyDesign,
     ready: Ready,
 ) -> Energy | Absent:
-    """Joules per image: forwards of the first image, repeated to the size of the fixed input."""
+    """Joules per image, for the first image tiled to the size of the fixed input."""
     counter = open_counter(gpu=DEVICES[protocol.device].gpu, gpu_uuid=ready.gpu_uuid)
     if isinstance(counter, Absent):
         return counter
@@ -434,7 +434,7 @@ def _count(
 
 
 def _require_image(session: WorkerSession, pairs: ImagePairs, found: UntimedPass) -> None:
-    """Upscale the first image, and note a failure if the network cannot."""
+    """Upscale the first image, and record a failure if the network cannot."""
     name = pairs.pairs[0].name
     try:
         session.upscale(pairs.read_lr(0), name)

@@ -42,7 +42,7 @@ class MeasuredNetwork:
         conversion: converts its pixels.
         device: where it runs.
         min_lr_size: smallest side of the LR images that it accepts, in pixels.
-        running: runs a forward, and redirects its requests for CUDA to the device.
+        running: runs a forward and redirects the forward's requests for CUDA to the device.
         scored: the smallest LR image that was scored, with the output on the CPU.
     """
 
@@ -63,7 +63,7 @@ class MeasuredNetwork:
         return copied(self.network, form, attributes=attributes)
 
     def differs(self) -> str | None:
-        """Say how the network or its copy differs from the scored network, or None."""
+        """How the network or its copy differs from the scored network, in words, or None."""
         share = tolerance(self.protocol.forward, self.protocol.device)
         if self.scored is not None:
             lr, output = self.scored
@@ -91,7 +91,7 @@ class MeasuredNetwork:
         )
 
     def _small_image(self) -> Image | None:
-        """An image that the network accepts: part of the scored one, noise, or the scored one."""
+        """An image that the network accepts: part of the scored image, noise, or the whole one."""
         side = max(COMPARED_SIDE, self.min_lr_size)
         random = np.random.default_rng(self.protocol.seed)
         noise = random.integers(0, 256, (side, side, 3), dtype=np.uint8)

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 
 MOST_NAMES = 5
-"""Most names that a notice lists."""
+"""Largest number of names in a notice."""
 
 
 def load_declared(request: SimpleNamespace) -> LoadedNetwork:
@@ -156,7 +156,7 @@ class OwnAnswers:
         if declared.pure_torch is None:
             absent = Absent(
                 kind="unavailable",
-                reason="no counter sees the operations of its compiled modules",
+                reason="counters cannot see the operations of its compiled modules",
                 advice="Declare model.pure_torch: a factory of the same network without them.",
             )
             return measured, absent

@@ -83,7 +83,7 @@ class Delivery:
     """The result of one timed forward.
 
     Attributes:
-        sr: the evaluator's own copy, uint8 (scale*h, scale*w, 3) RGB.
+        sr: the evaluator's copy, uint8 (scale*h, scale*w, 3) RGB.
         seconds: time from before LR was revealed until this copy was complete, by the evaluator's
             monotonic clock.
         claimed_seconds: time of the network alone, as the worker claims.
@@ -139,22 +139,23 @@ class WorkerSession:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop the process, by force where asking does not help."""
+        """Ask the process to stop, and kill it if it does not."""
         self.process.__exit__(kind, value, trace)
 
     @property
     def log_tail(self) -> str:
-        """The last of what the worker printed."""
+        """The last output of the worker."""
         return self.process.log_tail
 
     def cpu_seconds(self) -> float | None:
-        """CPU time that the worker, and all it started, took so far; None if it is not told."""
+        """CPU seconds of the worker and all its processes so far; None if unknown."""
         return self.process.cpu_seconds()
 
     def greet(self) -> None:
-        """Wait until the worker has imported its modules; it is then idle until the next request.
+        """Wait until the worker has imported its modules; then it is idle until the next request.
 
-        Its limited life begins then, because it may have waited for another entry's pass.
+        The time limit of the worker begins then, because it may have waited for another entry's
+        pass.
         """
         self._ask(Greet(), Settled)
         self.process.begin_life()
@@ -396,7 +397,7 @@ class WorkerSession:
         return reply, made
 
     def read_compiled(self) -> bytes:
-        """What the backend's compiler made so far, for another worker of the same network."""
+        """Output of the backend's compiler so far, for another worker of the same network."""
         return self._ask(ReadCompiled(), Compiled)[1]
 
     def _files(self, listed: Sequence[tuple[str, int]], content: bytes) -> dict[str, bytes]:
@@ -456,11 +457,11 @@ class WorkerSession:
 
 
 def monitor_of(session: WorkerSession, ready: Ready) -> Monitor:
-    """A monitor of the load of others on a worker's CPUs and GPU.
+    """A monitor of the load of other programs on a worker's CPUs and GPU.
 
     Args:
-        session: the worker. The CPU time of the worker and of this process is not load of others,
-            and the worker's processes on the GPU are not foreign.
+        session: the worker. The CPU time of the worker and of this process is not other load, and
+            the worker's processes on the GPU are not foreign.
         ready: its answer to ``Load``.
     """
 
