@@ -10,6 +10,7 @@ Student's of the logarithms, so that it covers differences between processes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -74,8 +75,8 @@ def net_seconds(replicate: Replicate, samples: LatencySamples) -> tuple[float, .
     null = null_seconds(replicate, samples.lr_size)
     if null is None:
         return ()
-    median = float(np.median(null))
-    return tuple(seconds - median for seconds in samples.delivered_seconds)
+    overhead = median(null)
+    return tuple(seconds - overhead for seconds in samples.delivered_seconds)
 
 
 def _larger(over: Callable[[Latency, Times], Value | Absent], latency: Latency) -> Value | Absent:
@@ -155,9 +156,9 @@ def times_by_size(latency: Latency) -> tuple[SizeTimes, ...]:
             names.setdefault(samples.lr_size, set()).add(samples.input_name)
     rows = []
     for size in sorted(seconds, key=lambda size: (size[0] * size[1], size)):
-        p5, median, p95 = np.percentile(seconds[size], [5, 50, 95])
+        p5, middle, p95 = np.percentile(seconds[size], [5, 50, 95])
         count = len(seconds[size])
-        rows.append(SizeTimes(size, len(names[size]), count, float(median), float(p5), float(p95)))
+        rows.append(SizeTimes(size, len(names[size]), count, float(middle), float(p5), float(p95)))
     return tuple(rows)
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from builders import NULL, SMALL, latency, replicate, samples
+from builders import NULL_MEDIANS, SMALL, latency, replicate, samples
 
 import esrbench.runs.timing as timings
 from esrbench.data.codecs import pixel_digest
@@ -406,7 +406,7 @@ def suspected(seed, kind, spared=lambda _lr, _before: False, *, fixed_input=True
     def forward(lr):
         seconds = 0.1 * phases[len(shown) % len(phases)] * (0.3 if spared(lr, shown) else 1.0)
         shown.append(lr)
-        return Delivery(lr, seconds + float(np.median(NULL[SMALL])), seconds, None)
+        return Delivery(lr, seconds + NULL_MEDIANS[SMALL], seconds, None)
 
     session = SimpleNamespace(forward=forward, cpu_seconds=lambda: None)
     design = DESIGN.model_copy(update={"fixed_input": fixed_input})

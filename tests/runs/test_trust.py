@@ -207,7 +207,10 @@ def test_load_and_cold_starts_have_fewer_than_one_honest_entry_in_a_hundred_susp
         by_image = seconds.reshape(images, rounds)
         by_image[:, 0] *= 1.1
         by_image[0, 0] *= 2
-        shown = [samples(f"{row}", delivered_seconds=tuple(row + 0.012)) for row in by_image]
+        shown = [
+            samples(f"{number}", delivered_seconds=tuple(row + 0.012))
+            for number, row in enumerate(by_image)
+        ]
         pairs = loaded(rng, kind, 32) * rng.lognormal(0, 0.05, 32) * 0.15
         fixed, first = rng.permuted(pairs.reshape(2, 8, 2), axis=2) + 0.012
         shown[0] = shown[0].model_copy(update={"repeated_seconds": tuple(map(tuple, first))})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def account(latency: Latency | Absent, design: TrustDesign) -> Trust | Absent:
         untimed_psnr_rgb=_mean([untimed for _, untimed in windows]),
         clean_ratio=_clean_ratio(images),
         # We use the median, because a hypervisor that stops a worker can make it look busy once.
-        idle_cpus=_median(idle) if idle else None,
+        idle_cpus=median(idle) if idle else None,
         forward_cpus=max(
             (each.forward_cpus for each in every if each.forward_cpus is not None), default=None
         ),
@@ -145,21 +146,21 @@ def _seconds(timed: Timed, design: TrustDesign) -> dict[str, Any]:
     """The fields of ``Trust`` in seconds: means of medians over inputs and processes."""
     delivered = [each.delivered_seconds for _, each in timed if each.delivered_seconds]
     found = {
-        "claimed_seconds": _mean([_median(samples.seconds) for _, samples in timed]),
-        "delivered_seconds": _mean([_median(each) for each in delivered]),
+        "claimed_seconds": _mean([median(samples.seconds) for _, samples in timed]),
+        "delivered_seconds": _mean([median(each) for each in delivered]),
     }
     nets = [net_seconds(*each) for each in timed]
     if not nets or not all(nets):
         unknown = ("trusted_seconds", "tolerance_seconds", "noise_seconds", "withheld_seconds")
         return dict.fromkeys(unknown) | found
     nulls = [null_seconds(each, samples.lr_size) or () for each, samples in timed]
-    trusted = float(np.mean([_median(net) for net in nets]))
+    trusted = float(np.mean([median(net) for net in nets]))
     noise = float(np.mean([_deviation(null) for null in nulls]))
     around, withheld = [], []
     for null, (_, samples) in zip(nulls, timed, strict=True):
-        around.append(_median(null) if samples.clock == "cuda-event" else 0.0)
+        around.append(median(null) if samples.clock == "cuda-event" else 0.0)
         rounds = zip(samples.delivered_seconds, samples.seconds, strict=False)
-        withheld.append(_median([whole - claim for whole, claim in rounds]) - _median(null))
+        withheld.append(median([whole - claim for whole, claim in rounds]) - median(null))
     excused = max(DEVIATIONS * noise, SURROUNDINGS_SHARE * float(np.mean(around)))
     excused = min(excused, design.noise_share * max(0.0, trusted))
     return found | {
@@ -357,9 +358,9 @@ def _later_ratio(timed: Timed, design: TrustDesign) -> float | None:
     ratios, chances, begun_slow = [], [], 0
     for replicate, samples in timed:
         net = net_seconds(replicate, samples)
-        around = _median(null_seconds(replicate, samples.lr_size) or (0.0,))
+        around = median(null_seconds(replicate, samples.lr_size) or (0.0,))
         if len(net) > 1 and net[0] > 0 and max(net) > LONG * around:
-            later = max(0.0, _median(net[1:]))
+            later = max(0.0, median(net[1:]))
             slow = [later < design.later_ratio * seconds for seconds in net]
             ratios.append(later / net[0])
             share = sum(slow) / len(slow)
@@ -367,7 +368,7 @@ def _later_ratio(timed: Timed, design: TrustDesign) -> float | None:
             begun_slow += slow[0]
     if begun_slow < FEWEST_IMAGES or _chance(chances, begun_slow) > MOST_CHANCE:
         return None
-    return _median(ratios)
+    return median(ratios)
 
 
 def _clean_ratio(timed: Timed) -> float | None:
@@ -385,11 +386,11 @@ def _clean_ratio(timed: Timed) -> float | None:
             continue
         clean, count = samples.clean_round
         others = [seconds for number, seconds in enumerate(net[:count]) if number != clean]
-        if clean < len(net) and others and (usual := _median(others)) > 0:
+        if clean < len(net) and others and (usual := median(others)) > 0:
             ratios.append(max(0.0, net[clean]) / usual)
             chances.append(np.full(len(others) + 1, 1 / (len(others) + 1)))
             faster += sum(seconds < net[clean] for seconds in others)
-    return _median(ratios) if ratios and _chance(chances, faster) <= MOST_CHANCE else None
+    return median(ratios) if ratios and _chance(chances, faster) <= MOST_CHANCE else None
 
 
 def _chance(distributions: Sequence[npt.NDArray[np.float64]], count: int) -> float:
@@ -402,11 +403,8 @@ def _chance(distributions: Sequence[npt.NDArray[np.float64]], count: int) -> flo
 
 def _deviation(seconds: Sequence[float]) -> float:
     """Robust estimate of the standard deviation, from the median absolute deviation."""
-    return NORMAL_DEVIATIONS * _median(np.abs(np.asarray(seconds) - np.median(seconds)).tolist())
-
-
-def _median(values: Sequence[float]) -> float:
-    return float(np.median(values))
+    middle = median(seconds)
+    return NORMAL_DEVIATIONS * median([abs(each - middle) for each in seconds])
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
