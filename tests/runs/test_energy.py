@@ -73,7 +73,7 @@ def test_a_worker_that_died_ends_the_pass(monkeypatch):
 
 def test_a_record_says_why_there_is_no_energy():
     absent = Absent(kind="unavailable", reason="only root may", advice="Ask root.")
-    found = SimpleNamespace(complexity=absent, deployment=None, energy=absent)
+    found = SimpleNamespace(complexity=absent, deployment=None, energy=absent, unlike=None)
     untimed = SimpleNamespace(found=found, protocol=PROTOCOL, notices=())
     (notice,) = _notices(untimed, absent)
     assert (notice.code, notice.advice) == ("no-energy", "Ask root.")
