@@ -90,12 +90,13 @@ class FakeLauncher:
         self.sandbox = SimpleNamespace(tier="landlock")
         self.session = session
 
-    def worker(self, *networks, protocol, interpreter, readable, timeout_seconds):
+    def worker(self, *networks, protocol, interpreter, readable, timed, timeout_seconds):
         assert interpreter == self.interpreter
         assert len(networks) == 2
         assert readable == ()
         assert protocol == SMALL
         assert timeout_seconds > 0
+        assert timed
         return self.session()
 
 
