@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from builders import descriptor
+from safetensors.torch import save_file
 
 from esrbench.data.resize import upscale
 from esrbench.entries.networks import resolve_weights
@@ -47,6 +48,7 @@ BODIES = {
     "untrained": "self.body(lr)",
 }
 PIXELS = scene(48)
+pytestmark = pytest.mark.usefixtures("lasting_workers")
 
 
 def seen(network, data_range, lr=PIXELS):
@@ -134,8 +136,8 @@ def network(tmp_path):
         body = torch.nn.Conv2d(3, 48, 3, padding=1).state_dict()
         state = {"gain": torch.ones(3), "shift": torch.zeros(3)}
         state |= {f"body.0.{key}": tensor for key, tensor in body.items()}
-        torch.save(state, tmp_path / "net.pth")
-        return entry, tmp_path / "net.pth"
+        save_file(state, tmp_path / "net.safetensors")
+        return entry, tmp_path / "net.safetensors"
 
     return build
 
