@@ -178,7 +178,7 @@ class FaultyFiles(Files):
 
 def _reading(name):
     """An operation that changes nothing."""
-    return lambda files, what: files._step(lambda: getattr(Files, name)(files, what))
+    return lambda files, *what: files._step(lambda: getattr(Files, name)(files, *what))
 
 
 def _changing(name, change):

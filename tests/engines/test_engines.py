@@ -62,7 +62,8 @@ def all_is_there(results, rounds=2):
     assert notices == []
     assert sorted(record.entry.name for record in records) == sorted(NAMES)
     for record in records:
-        assert record.status in {"ok", "busy-machine"}, record.cause
+        # Load may also make a worker's account of its time differ from the evaluator's.
+        assert record.status in {"ok", "busy-machine", "timing-disputed"}, record.cause
         assert [each.index for each in record.latency.replicates] == [*range(rounds)]
     assert Store(results).suites() == []
 

@@ -265,7 +265,7 @@ def test_an_operator_in_cpp_is_built_and_counted_on_its_pure_torch_path(tmp_path
     assert counts[0] == counts[1] != {}
     for changes, says in (
         ({"pure_torch": "model:Other"}, "gives other pixels"),
-        ({"pure_torch": None}, "no counter sees"),
+        ({"pure_torch": None}, "counters cannot see"),
     ):
         failed = {
             check.detail for check in validated(**changes).checks if check.outcome == "failed"
@@ -294,4 +294,4 @@ def test_counts_are_those_of_the_pure_path(tmp_path, confined):
     assert isinstance(found["model:Pure"], CounterResult)
     assert found["model:Pure"].macs == 16 * 16 * 9 * (3 * 8 + 8 * 48)
     assert "gives other pixels" in found["model:Other"].reason
-    assert "no counter sees" in found[None].reason
+    assert "counters cannot see" in found[None].reason
