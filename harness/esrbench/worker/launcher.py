@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 SLEEPING_THREADS: Final = {"OMP_WAIT_POLICY": "passive"}
 """Lets threads of a forward sleep, not spin, while they wait for each other.
 
-Where another process needs a CPU, a forward whose threads spin takes ten times as long or more."""
+On two CPUs beside one busy process, a forward of IMDN whose threads spin took twice as long as one
+whose threads sleep; beside six, 13 times. On an idle machine it took two thirds of the time."""
 PHOTOGRAPHS = "skimage"
 """The package whose photographs are the HR images of the ``demo`` data set."""
 
