@@ -74,8 +74,8 @@ class Launcher:
             interpreter: interpreter of the worker; None for the running one.
             readable: other files that it needs.
             processes: it may start processes even if torch compiles nothing.
-            timed: its forwards are timed, so its threads wait as users' do. The threads of other
-                workers sleep while they wait, which makes them as fast beside other processes.
+            timed: its forwards are timed, so its threads wait for each other as they do for users.
+                Otherwise they sleep while they wait, so that other processes slow them less.
             timeout_seconds: a request fails after this time without any answer.
             limit_seconds: longest life of the worker.
         """

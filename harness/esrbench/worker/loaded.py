@@ -241,7 +241,9 @@ class Worker:
             self.guard.verify()
             sr = self.conversion.validate(output, request.lr_size)
             self.areas.deliver(self.conversion.to_pixels(sr, lr, enlarged))
-            low, high = (float(each) for each in sr.to(torch.float32).aminmax())
+            # Not every torch finds extremes of half precision on a CPU.
+            precise = sr.to(torch.promote_types(sr.dtype, torch.float32))
+            low, high = (float(each) for each in precise.aminmax())
             if self.scored is None or lr.size < self.scored[0].size:
                 self.scored = (lr.copy(), sr.detach().to("cpu", copy=True))
         if usage is not None:
