@@ -64,19 +64,23 @@ class RemoteImage(Frozen):
 
 
 class PackagedImage(Frozen):
-    """One photograph that an installed distribution ships.
+    """Part of a photograph that an installed distribution ships.
 
     Attributes:
         image: name in the data set.
         package: import package that holds it.
         path: file inside the package.
-        pixels: ``esrbench.data.codecs.pixel_digest`` of the decoded image.
+        pixels: ``esrbench.data.codecs.pixel_digest`` of the whole decoded photograph.
+        rows: first row of the part that is the HR image, and the row after its last.
+        columns: likewise its columns.
     """
 
     image: str
     package: str
     path: str
     pixels: Sha256
+    rows: tuple[Annotated[int, Field(ge=0)], int]
+    columns: tuple[Annotated[int, Field(ge=0)], int]
 
 
 class Dataset(Frozen):
@@ -90,7 +94,6 @@ class Dataset(Frozen):
         images: names of the images, where the publisher's names are the only ones in use.
         grey: images that may be one-channel; they are repeated in three channels.
         modcrop: HR images are cropped at the bottom and right to multiples of the scale.
-        multiple: HR images are first cropped, at the bottom and right, to multiples of this.
         lr_border: border rule of the bicubic that makes LR images, or None if LR images always
             come from the publisher.
         archives: zip files it is fetched from; what they hold is used as it is.
@@ -110,7 +113,6 @@ class Dataset(Frozen):
     images: tuple[str, ...] = ()
     grey: tuple[str, ...] = ()
     modcrop: bool = False
-    multiple: Annotated[int, Field(gt=0)] = 1
     lr_border: Literal["mirror", "replicate"] | None = None
     archives: tuple[Archive, ...] = ()
     remote_images: tuple[RemoteImage, ...] = ()

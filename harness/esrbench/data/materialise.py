@@ -54,7 +54,11 @@ class Unpacked(Frozen):
 
 def dataset_folder(dataset: Dataset) -> Path:
     """Where the cache keeps a data set: ``HR/`` and ``LR_bicubic/X<scale>/``."""
-    return cache_dir() / "datasets" / dataset.name
+    name = dataset.name
+    if dataset.packaged_images:
+        # Another version of esrbench may have put other parts of these images there.
+        name += f"-{dataset.digests[min(dataset.scales)][:8]}"
+    return cache_dir() / "datasets" / name
 
 
 def lr_folder(root: Path, scale: int) -> Path:
@@ -154,6 +158,8 @@ def _fill(
     progress: OnProgress | None,
 ) -> None:
     """Make what is missing of HR and of the LR images of the wanted scales."""
+    from esrbench.data.codecs import write_png
+
     for archive in dataset.archives:
         folder = root / "HR" if archive.scale is None else lr_folder(root, archive.scale)
         if (archive.scale is None or archive.scale in wanted) and not folder.is_dir():
@@ -162,9 +168,10 @@ def _fill(
         with complete_folder(root / "HR") as folder, _incoming_folder() as incoming:
             for remote in dataset.remote_images:
                 pixels = _fetch_image(remote, incoming, mirror, progress)
-                _keep(dataset, folder, remote.image, pixels)
+                write_png(folder / f"{remote.image}.png", pixels)
             for packaged in dataset.packaged_images:
-                _keep(dataset, folder, packaged.image, _installed_image(packaged))
+                pixels = _installed_image(packaged)[slice(*packaged.rows), slice(*packaged.columns)]
+                write_png(folder / f"{packaged.image}.png", pixels)
     for scale in wanted:
         if not lr_folder(root, scale).is_dir():
             _regenerate(dataset, root / "HR", lr_folder(root, scale), scale)
@@ -301,13 +308,6 @@ def _installed_image(packaged: PackagedImage) -> npt.NDArray[np.uint8]:
         advice = f"Install a version of {packaged.package} that ships the usual photograph."
         raise DataError(message, advice=advice)
     return pixels
-
-
-def _keep(dataset: Dataset, folder: Path, image: str, pixels: npt.NDArray[np.uint8]) -> None:
-    from esrbench.data.codecs import write_png
-    from esrbench.data.resize import modcrop
-
-    write_png(folder / f"{image}.png", modcrop(pixels, dataset.multiple))
 
 
 def _regenerate(dataset: Dataset, hr: Path, folder: Path, scale: int) -> None:
