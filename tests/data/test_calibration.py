@@ -86,4 +86,4 @@ def test_images_of_a_declared_set_are_refused_though_another_is_scored(folder):
         chelsea = np.ascontiguousarray(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB))
     with pytest.raises(DataError) as error:
         open_calibration(folder(cat=chelsea), 4).refuse_scored(())
-    assert error.value.problems == ("mine/cat.png: is in demo (4 scikit-image photographs)",)
+    assert error.value.problems == ("mine/cat.png: is in demo (4 scikit-image crops)",)

@@ -111,7 +111,7 @@ def test_images_that_nobody_scores_are_let_through_and_it_is_said_what_was_asked
     compared = refuse_scored_images(images, ())
     assert "Set5 (5)" in compared
     assert "Set14 (14)" in compared
-    assert "demo (4 scikit-image photographs) (4)" in compared
+    assert "demo (4 scikit-image crops) (4)" in compared
 
 
 def test_a_demo_photograph_is_refused_under_any_name(photographs, tmp_path, open_set):
@@ -121,7 +121,7 @@ def test_a_demo_photograph_is_refused_under_any_name(photographs, tmp_path, open
     opened = open_set({"holiday.png": np.ascontiguousarray(pixels)})
     with pytest.raises(DataError, match="1 of 9 images must not be used for training") as error:
         refuse_scored_images(opened, ())
-    assert error.value.problems == ("set/holiday.png: is in demo (4 scikit-image photographs)",)
+    assert error.value.problems == ("set/holiday.png: is in demo (4 scikit-image crops)",)
 
 
 def test_an_image_of_the_validation_set_is_refused_whole_or_with_its_edge(
