@@ -7,20 +7,20 @@ from esrbench.entries.networks import build_network
 from esrbench_models.entries import ENTRIES
 
 CASES = [
-    pytest.param(entry, scale, id=f"{entry.name}-x{scale}")
+    pytest.param((entry, scale), id=f"{entry.name}-x{scale}")
     for entry in ENTRIES
     for scale in entry.scales
 ]
-NETWORK_CASES = [case for case in CASES if case.values[0].role == "network"]
 LARGE = {"rcan", "rdn", "san"}
 """Networks of more than ten million parameters, of which the scale decides only the last few."""
 PARAMETER_CASES = [
     pytest.param(entry, scale, id=case.id, marks=[pytest.mark.slow] * repeats)
-    for case in NETWORK_CASES
-    for entry, scale in [case.values]
+    for case in CASES
+    for entry, scale in case.values
+    if entry.role == "network"
     for repeats in [entry.name in LARGE and scale != max(entry.scales)]
 ]
-"""The same cases, for tests whose time is that of all parameters."""
+"""Those with parameters, for tests whose time is that of all parameters."""
 
 # Parameters that no forward at the given scale touches: the heads of the other scales.
 IDLE = {
@@ -40,21 +40,27 @@ def image(entry, scale, height, width, *, batch=1, seed=0):
     return torch.rand(shape, generator=generator) * entry.data_range
 
 
-@pytest.mark.parametrize(("entry", "scale"), CASES)
+@pytest.fixture(scope="module", params=CASES)
+def built(request):
+    """A network, its entry and its scale; built once for all tests that leave it as it is."""
+    entry, scale = request.param
+    return build_network(entry, scale), entry, scale
+
+
 @pytest.mark.parametrize("extra", [(0, 4), (9, 2)], ids=str)
-def test_output_is_scale_times_the_lr_image(entry, scale, extra):
+def test_output_is_scale_times_the_lr_image(built, extra):
+    network, entry, scale = built
     height, width = (entry.min_lr_size + more for more in extra)
     with torch.inference_mode():
         lr = image(entry, scale, height, width, batch=2)
-        sr = build_network(entry, scale)(lr)
+        sr = network(lr)
     assert sr.shape == (2, lr.shape[1], scale * height, scale * width)
     assert sr.dtype == torch.float32
     assert torch.isfinite(sr).all()
 
 
-@pytest.mark.parametrize(("entry", "scale"), CASES)
-def test_declared_smallest_input_is_the_smallest(entry, scale):
-    network = build_network(entry, scale)
+def test_declared_smallest_input_is_the_smallest(built):
+    network, entry, scale = built
     side = entry.min_lr_size
     with torch.inference_mode():
         sr = network(image(entry, scale, side, side))
@@ -104,9 +110,8 @@ def test_weights_survive_saving_and_strict_loading(entry, scale, tmp_path):
         assert torch.equal(second(lr), expected)
 
 
-@pytest.mark.parametrize(("entry", "scale"), CASES)
-def test_forward_is_deterministic_and_leaves_its_input_alone(entry, scale):
-    network = build_network(entry, scale)
+def test_forward_is_deterministic_and_leaves_its_input_alone(built):
+    network, entry, scale = built
     lr = image(entry, scale, entry.min_lr_size + 3, entry.min_lr_size)
     kept = lr.clone()
     with torch.inference_mode():
