@@ -123,6 +123,7 @@ def test_other_images_are_incomparable(figures, terms, measured):
 
     assert found.verdict == "incomparable"
     assert found.reason.startswith("digest of the images: dddddddddddd then")
+    assert "`esrbench baseline update`" in found.advice
 
 
 def test_images_that_are_not_here_are_incomparable_with_the_reason(figures, terms, measured):

@@ -124,7 +124,7 @@ class _Comparison:
         if then is not None and now is not None:
             if then.digest != now.digest:
                 reason = f"digest of the images: {then.digest[:12]} then, {now.digest[:12]} now"
-                return found(verdict="incomparable", reason=reason)
+                return found(verdict="incomparable", reason=reason, advice=UPDATE)
             if metric in MEASURED_MEMORY and then.accelerator != now.accelerator:
                 devices = then.accelerator or "CPU", now.accelerator or "CPU"
                 reason = "device: {} then, {} now".format(*devices)
