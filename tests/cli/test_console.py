@@ -107,7 +107,8 @@ def test_folders_that_cannot_be_registered_share_a_line(monkeypatch, capsys):
     assert open_registry() is registry
     assert capsys.readouterr().err.splitlines() == [
         (
-            "warning (broken-submission): 2 entries (team-a, team-b). Correct it. "
+            "warning (broken-submission): 2 entries (team-a, team-b), such as team-a: "
+            "team-a/submission.toml: no such key. Correct it. "
             "More: `esrbench help broken-submission`."
         ),
         (
@@ -127,7 +128,10 @@ def test_warnings_of_a_kind_share_a_line_unless_all_are_wanted(capsys):
     print_by_kind([*unsteady, lone, unsteady[0]])
     names = ", ".join(f"net{index}" for index in range(8))
     assert capsys.readouterr().err.splitlines() == [
-        f"warning (not-steady): 12 entries ({names}, ...). Wait. More: `esrbench help not-steady`.",
+        (
+            f"warning (not-steady): 12 entries ({names}, ...), such as net0: 0 ms apart. Wait. "
+            "More: `esrbench help not-steady`."
+        ),
         (
             "warning (counter-spread): net0: FLOPs differ. Name one. "
             "More: `esrbench help counter-spread`."
@@ -140,7 +144,10 @@ def test_warnings_of_a_kind_share_a_line_unless_all_are_wanted(capsys):
         hint="`esrbench validate NAME` says more",
     )
     assert capsys.readouterr().err.splitlines() == [
-        f"warning (not-steady): 12 entries ({names}, ...). Wait. More: `esrbench help not-steady`.",
+        (
+            f"warning (not-steady): 12 entries ({names}, ...), such as net0: 0 ms apart. Wait. "
+            "More: `esrbench help not-steady`."
+        ),
         "1 more kind of warnings: `esrbench run --resume --verbose` shows them",
         "hint: `esrbench validate NAME` says more",
     ]

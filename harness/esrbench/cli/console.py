@@ -270,7 +270,7 @@ def print_by_kind(
     all_shown_by: str = "",
     hint: str = "",
 ) -> None:
-    """Print typed warnings of many entries, one line for each kind.
+    """Print typed warnings of many entries, one line for each kind, with one message of each.
 
     Args:
         named: entries and warnings; without a name, the warning itself names its entries.
@@ -295,8 +295,9 @@ def print_by_kind(
         advice = dict.fromkeys(
             pasted(line(n.advice)) for notices in entries.values() for n in notices
         )
-        text = f"warning ({code}): {len(entries)} entries ({', '.join(names)}). "
-        text += " ".join([*advice][:MOST_ADVICE])
+        first, (seen, *_) = next(iter(entries.items()))
+        text = f"warning ({code}): {len(entries)} entries ({', '.join(names)}), such as {first}: "
+        text += f"{sentence(line(seen.message))} {' '.join([*advice][:MOST_ADVICE])}"
         text += pointer(code)
         messages().print(text, style="yellow", markup=False)
     if most and len(kinds) > most:
