@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Key = tuple[str, int | None]
 """Name of an entry and number of the round, or None for its untimed pass."""
-State = Literal["done", "running", "failed", "waiting"]
-SHOWN: Final[tuple[State, ...]] = ("running", "failed", "waiting")
+State = Literal["done", "running", "interrupted", "failed", "waiting"]
+SHOWN: Final[tuple[State, ...]] = ("running", "interrupted", "failed", "waiting")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from esrbench.records import Notice
-from esrbench.runs.passes import REPORT, CellReport, Pass, TimedPass, UntimedPass
+from esrbench.runs.passes import INTERRUPTED, REPORT, CellReport, Pass, TimedPass, UntimedPass
 from esrbench.runs.plan_file import PLAN, PlanFile
 from esrbench.runs.progress import Took, progress_of
 from esrbench.runs.store import ATTEMPT
@@ -238,7 +238,8 @@ class Onlooker:
         states: dict[str, State] = {}
         for each in reports:
             if each.plan == name and states.get(each.cell) != "running":
-                states[each.cell] = "running" if each.part in busy else "failed"
+                ended: State = "interrupted" if each.said == INTERRUPTED else "failed"
+                states[each.cell] = "running" if each.part in busy else ended
         progress = progress_of(plan.cells, made, states, finished=plan.finished, later=plan.later)
         return SuiteStatus(
             suite,
