@@ -86,11 +86,20 @@ def test_json_means_the_same_and_is_seen(capsys):
     assert json.loads(out) == document
 
 
-def test_progress_of_an_image_with_an_odd_name(capsys):
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_of_an_image_with_an_odd_name(capsys, monkeypatch, terminal):
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
     with progress_bar() as progress:
         task = progress.add_task("begin", total=1)
         progress.update(task, description=f"a: [/red]{HOSTILE}", refresh=True)
-    require_harmless(capsys.readouterr().err)
+    err = capsys.readouterr().err
+    if terminal:
+        assert "a: [/red]" in err
+        assert "\x1b[2J" not in err
+        assert "\x9b" not in err
+    else:
+        assert err == ""
 
 
 def test_folders_that_cannot_be_registered_share_a_line(monkeypatch, capsys):

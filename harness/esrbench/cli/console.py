@@ -166,6 +166,7 @@ def progress_bar(*, quiet: bool = False, eta: bool = True) -> Progress:
         TimeRemainingColumn,
     )
 
+    console = messages()
     return Progress(
         # Names of images come from strangers, and must not be read as markup.
         TextColumn("{task.description}", markup=False),
@@ -173,9 +174,10 @@ def progress_bar(*, quiet: bool = False, eta: bool = True) -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         *((TextColumn("ETA"), TimeRemainingColumn()) if eta else ()),
-        console=messages(),
+        console=console,
         transient=True,
         auto_refresh=not quiet,
+        disable=not console.is_terminal,  # a pipe would get an empty line
     )
 
 

@@ -85,6 +85,8 @@ def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
         DownloadColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=messages(), transient=True) as progress:
+    console = messages()
+    hidden = not console.is_terminal  # a pipe would get an empty line
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total or None)
