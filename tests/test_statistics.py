@@ -79,7 +79,9 @@ def test_too_few_rounds_have_no_interval():
 
 
 @pytest.mark.parametrize("noise", ["normal", "log-normal", "outliers"])
-@pytest.mark.parametrize(("images", "rounds"), [(1, 6), (4, 6), (14, 10)])
+@pytest.mark.parametrize(
+    ("images", "rounds"), [(1, 6), (4, 6), pytest.param(14, 10, marks=pytest.mark.slow)]
+)
 def test_mean_of_medians_covers_the_truth_about_as_often_as_it_says(noise, images, rounds):
     rng = np.random.default_rng(1)
 

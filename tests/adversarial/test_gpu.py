@@ -29,6 +29,7 @@ def test_time_on_a_gpu_is_judged_as_it_is(
     assert record.status in gpu_attack["status"], (record.cause, record.trust, record.notices)
 
 
+@pytest.mark.slow
 def test_without_a_gpu_they_are_as_good_as_honest(
     submissions, attack_table, photographs, small, tmp_path
 ):

@@ -90,6 +90,7 @@ def test_the_python_interface_races_and_stores(monkeypatch, tmp_path):
         esrbench.race("rfdn", "rfdn", results=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_real_race(esrbench, tmp_path):
     done = esrbench(
         *("race", "rfdn", "bicubic", "--input-size", "16x16", "--threads", "1"),

@@ -181,6 +181,7 @@ def test_ctrl_c_keeps_finished_runs_and_exits_130(shared_pair_folder, tmp_path):
     assert "bicubic" in stdout
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_ends_at_once_and_what_was_stored_is_whole(shared_pair_folder, tmp_path):
     where = ("--data", shared_pair_folder, "--results", tmp_path / "results")
     with started("run", "bicubic", "rfdn", *where, *UNTIMED) as process:
@@ -234,6 +235,7 @@ def test_a_terminated_run_takes_its_worker_along(shared_pair_folder, tmp_path):
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("lasting_workers")
 def test_fetched_weights_are_used_and_scored(in_process, shared, shared_pair_folder, tmp_path):
     cache = {"ESRBENCH_CACHE": str(tmp_path / "cache")}

@@ -159,6 +159,7 @@ def test_a_module_of_one_file(project):
         assert built_here(revision.entry("zoo", 4).descriptor) == 4 * 6 + 48 * 7
 
 
+@pytest.mark.slow
 def test_a_check_measures_both_versions_and_races_them(project):
     """Width 4 to 6; the race has too few pairs to tell anything, but both networks ran in it."""
     request = Request(metrics=frozenset({"params", RUNTIME}), race_size=(16, 16), max_pairs=20)

@@ -302,6 +302,7 @@ def test_a_network_races_itself_in_a_real_worker(describe):
             assert all(seconds > 0 for pair in batch.pairs for seconds in pair)
 
 
+@pytest.mark.slow
 def test_twice_the_work_is_found_slower_if_anything(describe):
     many, one = describe("Convolutions", options={"count": 8}), describe("Convolutions")
     record = race(entry(many), entry(one), SMALL, PairDesign(max_pairs=20))

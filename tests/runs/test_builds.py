@@ -61,7 +61,12 @@ def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.fixture(params=[("bubblewrap", "require-bwrap"), ("landlock", "landlock")])
+@pytest.fixture(
+    params=[
+        ("bubblewrap", "require-bwrap"),
+        pytest.param(("landlock", "landlock"), marks=pytest.mark.slow),
+    ]
+)
 def confined(request):
     """Every sandbox that works here."""
     tier, choice = request.param

@@ -148,7 +148,9 @@ def likeness_check(entry, weights):
     return report, found[0] if found else None
 
 
-@pytest.mark.parametrize("name", ["returns-255", "rounds-levels"])
+@pytest.mark.parametrize(
+    "name", ["returns-255", pytest.param("rounds-levels", marks=pytest.mark.slow)]
+)
 def test_validation_tries_the_other_range_and_declares_it(network, name):
     entry, weights = network(name)
     report, check = likeness_check(entry, weights)
@@ -169,6 +171,7 @@ def test_validation_refuses_an_output_of_another_range_than_the_input(network):
     assert report.declare == {}
 
 
+@pytest.mark.slow
 def test_validation_only_warns_where_no_range_is_shown_to_be_right(network):
     entry, weights = network("black")
     report, check = likeness_check(entry, weights)
@@ -176,6 +179,7 @@ def test_validation_only_warns_where_no_range_is_shown_to_be_right(network):
     assert report.declare == {}
 
 
+@pytest.mark.slow
 def test_validation_says_nothing_about_untrained_networks(network):
     entry, _ = network("untrained")
     assert likeness_check(entry, None)[1] is None
@@ -185,9 +189,9 @@ def test_validation_says_nothing_about_untrained_networks(network):
     ("name", "declared", "code"),
     [
         ("returns-255", 1, "output-range"),
-        ("returns-1", 255, "output-range"),
+        pytest.param("returns-1", 255, "output-range", marks=pytest.mark.slow),
         ("black", 1, "unlike-input"),
-        ("overshoots", 1, None),
+        pytest.param("overshoots", 1, None, marks=pytest.mark.slow),
     ],
 )
 def test_a_run_notices_it(network, make_suite, quick, tmp_path, name, declared, code):

@@ -254,7 +254,8 @@ def honest_samples(rng, name, seconds):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "processes"), [(0.002, 1), (0.02, 1), (0.25, 1), (2.0, 1), (0.02, 3)]
+    ("seconds", "processes"),
+    [(0.002, 1), (0.02, 1), (0.25, 1), (2.0, 1), pytest.param(0.02, 3, marks=pytest.mark.slow)],
 )
 def test_quiet_honest_runs_get_each_notice_in_less_than_one_in_twenty(seconds, processes):
     runs = 150
