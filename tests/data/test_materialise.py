@@ -232,6 +232,14 @@ def test_the_demo_needs_no_network_and_is_always_the_same():
     assert np.array_equal(pairs.read_lr(0), downscale(pairs.read_hr(0), 4, border="mirror"))
 
 
+def test_the_demo_of_another_version_is_left_alone():
+    other = cache_dir() / "datasets" / "demo"
+    for folder in ("HR", "LR_bicubic/X4"):
+        (other / folder).mkdir(parents=True)
+    assert open_dataset("demo", 4).verified
+    assert not any((other / "HR").iterdir())
+
+
 def test_an_altered_cache_is_found():
     alter(open_dataset("demo", 4).pairs[0].hr)
     with pytest.raises(DataError, match="expected images with digest") as caught:
