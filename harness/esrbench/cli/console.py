@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderableType
-    from rich.progress import Progress
+    from rich.progress import Progress, ProgressColumn
     from rich.segment import Segment
 
     from esrbench.entries.registry import Registry
@@ -160,24 +160,38 @@ def progress_bar(*, quiet: bool = False, eta: bool = True) -> Progress:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
-        Progress,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
-    console = messages()
-    return Progress(
+    return transient_progress(
         # Names of images come from strangers, and must not be read as markup.
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         *((TextColumn("ETA"), TimeRemainingColumn()) if eta else ()),
+        auto_refresh=not quiet,
+    )
+
+
+def transient_progress(*columns: ProgressColumn, auto_refresh: bool = True) -> Progress:
+    """Progress on stderr that is gone when done. In a pipe, which would keep it, there is none.
+
+    Args:
+        columns: what a line shows, from left to right.
+        auto_refresh: draw it ten times a second, not only on ``refresh``.
+    """
+    from rich.progress import Progress
+
+    console = messages()
+    return Progress(
+        *columns,
         console=console,
         transient=True,
-        auto_refresh=not quiet,
-        disable=not console.is_terminal,  # a pipe would get an empty line
+        auto_refresh=auto_refresh,
+        disable=not console.is_terminal,
     )
 
 

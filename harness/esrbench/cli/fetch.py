@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from esrbench.cli.console import JsonOption, messages, open_registry, print_json
+from esrbench.cli.console import (
+    JsonOption,
+    messages,
+    open_registry,
+    print_json,
+    transient_progress,
+)
 from esrbench.cli.options import scales_option
 from esrbench.errors import UsageError
 
@@ -77,7 +83,7 @@ def fetch_data(name: str, scales: list[int] | None, mirror: str | None) -> list[
 @contextmanager
 def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar; call it with bytes done and bytes in all."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 
     columns = (
         TextColumn("{task.description}"),
@@ -85,8 +91,6 @@ def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
         DownloadColumn(),
         TimeRemainingColumn(),
     )
-    console = messages()
-    hidden = not console.is_terminal  # a pipe would get an empty line
-    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+    with transient_progress(*columns) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total or None)
